@@ -1,0 +1,123 @@
+//! What a mount was asked to do, as checked values. Text becomes these in `config::parse`, nowhere else.
+
+use std::{path::PathBuf, time::Duration};
+
+use crate::{freshness::Freshness, model::key::Prefix};
+
+/// Everything that one mount needs to know.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub bucket: String,
+    pub prefix: Prefix,
+    /// Absolute.
+    pub mountpoint: PathBuf,
+    pub s3: S3Options,
+    pub fs: FsOptions,
+    pub cache: CacheOptions,
+    pub mount: MountOptions,
+}
+
+/// How to reach the bucket.
+#[derive(Clone, Debug)]
+pub struct S3Options {
+    /// `None`: AWS.
+    pub endpoint: Option<String>,
+    /// `None`: from the environment or the profile, else `us-east-1`.
+    pub region: Option<String>,
+    /// `None`: path style with a custom endpoint on an IP address or localhost, else virtual-host style.
+    pub path_style: Option<bool>,
+    pub credentials: CredentialSource,
+    pub checksum: Checksum,
+    pub storage_class: Option<String>,
+    /// Canned ACL for every object written (`public-read`, ...). `None`: the header is not sent.
+    pub acl: Option<String>,
+    /// `AES256` or `aws:kms`.
+    pub sse: Option<String>,
+    pub sse_kms_key_id: Option<String>,
+    pub requester_pays: bool,
+    /// Attempts per request, the first included.
+    pub retries: u32,
+    /// Deadline of one operation, all its attempts together.
+    pub timeout: Duration,
+    pub connect_timeout: Duration,
+}
+
+/// Where credentials come from.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum CredentialSource {
+    /// The SDK's chain: environment, profile, web identity, container, instance role.
+    Chain { profile: Option<String>, file: Option<PathBuf> },
+    /// A file of s3fs: `KEY:SECRET`, or `BUCKET:KEY:SECRET` lines.
+    PasswdFile(PathBuf),
+    /// Requests are not signed.
+    Unsigned,
+}
+
+/// How the server is made to verify what it received.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Checksum {
+    /// `Content-MD5`: every known vendor checks it.
+    Md5,
+    /// `x-amz-checksum-crc32`, as new SDKs send it; some vendors reject it.
+    Crc32,
+    /// Only what the S3 API demands.
+    None,
+}
+
+/// What the files look like.
+#[derive(Clone, Debug)]
+pub struct FsOptions {
+    pub freshness: Freshness,
+    pub perms: Perms,
+    pub uid: u32,
+    pub gid: u32,
+    /// Permission bits.
+    pub file_mode: u32,
+    /// Permission bits.
+    pub dir_mode: u32,
+    /// Write nanoseconds into `x-amz-meta-mtime`.
+    pub mtime_ns: bool,
+    pub xattr: bool,
+    pub read_only: bool,
+    /// The most objects that a directory rename moves; above it `EXDEV`.
+    pub rename_limit: u32,
+    /// Bytes: one PUT up to here, parts of this size beyond.
+    pub part_size: u64,
+    /// Parts of one file in flight at once.
+    pub upload_concurrency: u16,
+}
+
+/// Whose permissions a file shows.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Perms {
+    /// The mount's, for everyone; chmod and chown succeed and cost no request.
+    Uniform,
+    /// The object's metadata.
+    Stored,
+}
+
+/// Where and how much is cached.
+#[derive(Clone, Debug)]
+pub struct CacheOptions {
+    /// Absolute. Holds the content cache, staging, lost+found and the control socket's state of this one mount.
+    pub dir: PathBuf,
+    /// Bytes of content at most. `None`: a quarter of the file system that holds `dir`.
+    pub size: Option<u64>,
+    /// Bytes of the file system that stay free. `None`: a twentieth of it.
+    pub min_free: Option<u64>,
+}
+
+/// How the mount itself behaves.
+#[derive(Clone, Debug)]
+pub struct MountOptions {
+    /// Stay in the foreground; else the parent returns when the mount answers.
+    pub foreground: bool,
+    pub allow_other: bool,
+    pub nonempty: bool,
+    /// Mount also when the bucket cannot be reached yet, and heal.
+    pub nofail: bool,
+    /// Shown as the source in /proc/mounts.
+    pub fsname: String,
+    pub log_file: Option<PathBuf>,
+    pub debug: bool,
+}

@@ -1,0 +1,19 @@
+//! originfs mounts an S3-compatible bucket over upload directories, on every webserver of a site.
+//!
+//! # Layers, arrows only downward
+//!
+//! `cli -> mount -> fuse -> fs -> {cache, upload, freshness, cdn} -> store -> model`, with `error`, `clock` and
+//! `config` beneath all.
+//!
+//! - [`model`]: values and decisions, no I/O.
+//! - [`store`]: the bucket, as a trait, with its implementations.
+//! - [`freshness`]: when an answer may come from memory, and how many askers share one request.
+//! - [`fs`]: file system semantics, without a kernel.
+
+pub mod clock;
+pub mod config;
+pub mod error;
+pub mod freshness;
+pub mod fs;
+pub mod model;
+pub mod store;

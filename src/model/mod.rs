@@ -1,0 +1,6 @@
+//! Values and decisions: no I/O, no clock, no lock, no log.
+
+pub mod attr;
+pub mod extents;
+pub mod key;
+pub mod version;
