@@ -9,11 +9,15 @@
 //! - [`store`]: the bucket, as a trait, with its implementations.
 //! - [`freshness`]: when an answer may come from memory, and how many askers share one request.
 //! - [`fs`]: file system semantics, without a kernel.
+//! - [`fuse`]: the kernel's requests as calls of `fs`.
+//! - [`mount`]: the life of a mount, from the checks before it to the uploads after it.
 
 pub mod clock;
 pub mod config;
 pub mod error;
 pub mod freshness;
 pub mod fs;
+pub mod fuse;
 pub mod model;
+//pub mod mount;
 pub mod store;
