@@ -17,3 +17,4 @@ pub mod freshness;
 pub mod fs;
 pub mod model;
 pub mod store;
+pub mod upload;
