@@ -21,3 +21,4 @@ pub mod fuse;
 pub mod model;
 //pub mod mount;
 pub mod store;
+pub mod upload;
