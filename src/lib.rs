@@ -19,6 +19,6 @@ pub mod freshness;
 pub mod fs;
 pub mod fuse;
 pub mod model;
-//pub mod mount;
+pub mod mount;
 pub mod store;
 pub mod upload;
