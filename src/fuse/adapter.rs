@@ -37,9 +37,9 @@ use crate::{
 
 /// A file system as the kernel calls it.
 #[derive(Debug)]
-pub struct Adapter<S>(Arc<Edge<S>>);
+pub struct Adapter<S: Store>(Arc<Edge<S>>);
 
-impl<S> Adapter<S> {
+impl<S: Store> Adapter<S> {
     /// `xattr`: extended attributes exist. `limit`: how long a request may take whose work is bounded. What waits runs
     /// on `runtime`; what the kernel grants is told in `kernel`.
     pub fn new(fs: Arc<Fs<S>>, kernel: Kernel, xattr: bool, runtime: Handle, limit: Duration) -> Self {

@@ -13,11 +13,12 @@ use super::{files::Files, init::Kernel, reply::Refuse};
 use crate::{
     error::{Error, Result},
     fs::{Fs, types::NodeId},
+    store::Store,
 };
 
 /// What all requests share.
 #[derive(Debug)]
-pub(super) struct Edge<S> {
+pub(super) struct Edge<S: Store> {
     pub(super) fs: Arc<Fs<S>>,
     pub(super) files: Files<BackingId>,
     pub(super) kernel: Kernel,
@@ -71,7 +72,7 @@ impl Call {
     }
 }
 
-impl<S> Edge<S> {
+impl<S: Store> Edge<S> {
     /// `limit`: how long a request may take whose work is bounded.
     pub(super) fn new(fs: Arc<Fs<S>>, kernel: Kernel, xattr: bool, runtime: Handle, limit: Duration) -> Self {
         Self { fs, files: Files::new(kernel.clone()), kernel, xattr, runtime, limit }

@@ -9,7 +9,7 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
-        mpsc::{Receiver, SyncSender, sync_channel},
+        mpsc::Receiver,
     },
     thread,
 };
@@ -17,15 +17,6 @@ use std::{
 use fuser::{INodeNo, Notifier};
 
 use crate::fs::types::Invalidation;
-
-/// Invalidations waiting for the kernel. At about 300 bytes each a full queue is 300 KiB. One more is dropped, which
-/// is no error: when its TTL runs out the kernel asks again.
-const QUEUE: usize = 1024;
-
-/// Where `fs` puts invalidations (with `try_send`), and where [`start`] takes them from.
-pub fn queue() -> (SyncSender<Invalidation>, Receiver<Invalidation>) {
-    sync_channel(QUEUE)
-}
 
 /// Stops the notifications when dropped.
 #[derive(Debug)]

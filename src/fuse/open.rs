@@ -88,12 +88,12 @@ pub(super) fn release<S: Store>(edge: &Arc<Edge<S>>, call: Call, fh: Fh, reply: 
 }
 
 /// Counts a file down, whatever became of its release.
-struct Counted<S> {
+struct Counted<S: Store> {
     edge: Arc<Edge<S>>,
     fh: Fh,
 }
 
-impl<S> Drop for Counted<S> {
+impl<S: Store> Drop for Counted<S> {
     fn drop(&mut self) {
         self.edge.files.close(self.fh);
     }

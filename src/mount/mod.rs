@@ -11,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
-        mpsc::{Receiver, SyncSender, sync_channel},
+        mpsc::{Receiver, sync_channel},
     },
     thread,
     time::{Duration, Instant},
@@ -89,11 +89,14 @@ pub enum Ended {
     Unsaved(Vec<(String, Error)>),
 }
 
-/// Mounts and serves until a signal or an unmount ends it. `open` makes the file system, which sends its invalidations
-/// to the sender given. `ready` is called once: when the mount answers, or with the error that is returned too.
+/// A file system, and what it wants the kernel to hear.
+pub type Opened<S> = (Arc<Fs<S>>, Receiver<Invalidation>);
+
+/// Mounts and serves until a signal or an unmount ends it. `open` reaches the bucket (see [`reach`]) and makes the file
+/// system. `ready` is called once: when the mount answers, or with the error that is returned too.
 pub fn run<S: Store>(
     options: &Options,
-    open: impl AsyncFnOnce(SyncSender<Invalidation>) -> Result<Arc<Fs<S>>, MountError>,
+    open: impl AsyncFnOnce() -> Result<Opened<S>, MountError>,
     ready: impl FnOnce(Result<(), &MountError>),
 ) -> Result<Ended, MountError> {
     // In the background nobody sees what a panicking request says.
@@ -113,15 +116,14 @@ pub fn run<S: Store>(
 
 fn start<S: Store>(
     options: &Options,
-    open: impl AsyncFnOnce(SyncSender<Invalidation>) -> Result<Arc<Fs<S>>, MountError>,
+    open: impl AsyncFnOnce() -> Result<Opened<S>, MountError>,
 ) -> Result<(Runtime, Signals, Mounted<S>), MountError> {
     let point = point::check(options)?;
     let runtime = runtime().map_err(|err| MountError::Host("threads", err))?;
     let mut signals = Signals::new(&runtime).map_err(|err| MountError::Host("signals", err))?;
-    let (announce, queue) = notify::queue();
-    let fs = runtime.block_on(async {
+    let (fs, queue) = runtime.block_on(async {
         tokio::select! {
-            opened = open(announce) => opened,
+            opened = open() => opened,
             signal = signals.stop() => Err(MountError::Stopped(signal)),
         }
     })?;
@@ -163,7 +165,7 @@ pub async fn reach(nofail: bool, check: impl AsyncFn() -> Result<(), Error>) -> 
 /// A mount that answers the kernel. Dropped, it is gone from its mount point, whatever was written; [`Self::stop`]
 /// saves first.
 #[derive(Debug)]
-pub struct Mounted<S> {
+pub struct Mounted<S: Store> {
     fs: Arc<Fs<S>>,
     point: PathBuf,
     notifying: Notifying,
