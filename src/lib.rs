@@ -8,8 +8,10 @@
 //! - [`model`]: values and decisions, no I/O.
 //! - [`store`]: the bucket, as a trait, with its implementations.
 //! - [`freshness`]: when an answer may come from memory, and how many askers share one request.
+//! - [`cdn`]: what a CDN needs of an object.
 //! - [`fs`]: file system semantics, without a kernel.
 
+pub mod cdn;
 pub mod clock;
 pub mod config;
 pub mod error;
