@@ -8,10 +8,12 @@
 //! - [`model`]: values and decisions, no I/O.
 //! - [`store`]: the bucket, as a trait, with its implementations.
 //! - [`freshness`]: when an answer may come from memory, and how many askers share one request.
+//! - [`cdn`]: what a CDN needs of an object.
 //! - [`fs`]: file system semantics, without a kernel.
 //! - [`fuse`]: the kernel's requests as calls of `fs`.
 //! - [`mount`]: the life of a mount, from the checks before it to the uploads after it.
 
+pub mod cdn;
 pub mod clock;
 pub mod config;
 pub mod error;

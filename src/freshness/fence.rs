@@ -20,6 +20,7 @@ const SLOTS: usize = 256;
 /// All fences of a mount.
 #[derive(Debug)]
 pub struct Fences {
+    /// The last one is for all keys together.
     slots: Arc<[Slot]>,
     hasher: RandomState,
 }
@@ -52,7 +53,7 @@ pub struct Stamp {
 
 impl Default for Fences {
     fn default() -> Self {
-        Self { slots: (0..SLOTS).map(|_| Slot::default()).collect(), hasher: RandomState::new() }
+        Self { slots: (0..=SLOTS).map(|_| Slot::default()).collect(), hasher: RandomState::new() }
     }
 }
 
@@ -60,7 +61,9 @@ impl Fences {
     /// For the time of a change to `key`, its answers in flight included.
     pub fn raise(&self, key: &Key) -> Fence {
         let at = self.slot(key);
-        lock(&self.slots[at]).up += 1;
+        for at in [at, SLOTS] {
+            lock(&self.slots[at]).up += 1;
+        }
         Fence { slots: Arc::clone(&self.slots), at }
     }
 
@@ -79,6 +82,11 @@ impl Fences {
         }
     }
 
+    /// To be taken before asking about many keys at once; does not wait. [`Fences::holds`] tells whether no key changed.
+    pub fn stamp_all(&self) -> Stamp {
+        Stamp { at: SLOTS, changes: lock(&self.slots[SLOTS]).changes }
+    }
+
     /// Whether the answer to a question that was asked after `stamp` may be believed.
     pub fn holds(&self, stamp: Stamp) -> bool {
         let state = lock(&self.slots[stamp.at]);
@@ -93,11 +101,13 @@ impl Fences {
 
 impl Drop for Fence {
     fn drop(&mut self) {
-        let mut state = lock(&self.slots[self.at]);
-        state.up -= 1;
-        state.changes += 1;
-        drop(state);
-        self.slots[self.at].lowered.notify_waiters();
+        for at in [self.at, SLOTS] {
+            let mut state = lock(&self.slots[at]);
+            state.up -= 1;
+            state.changes += 1;
+            drop(state);
+            self.slots[at].lowered.notify_waiters();
+        }
     }
 }
 

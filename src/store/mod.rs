@@ -130,10 +130,12 @@ pub enum Require {
 /// The answer of a write. `modified` of the version is `None`: S3 does not tell it.
 pub type Stored = Version;
 
-/// A server-side copy with REPLACE: the target gets exactly `headers`, nothing is taken over from the source.
+/// A server-side copy.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Copy {
-    pub headers: Headers,
+    /// REPLACE: the target gets exactly these, nothing is taken over from the source. `None` is the COPY directive: it
+    /// gets what the source has.
+    pub headers: Option<Headers>,
     /// `x-amz-copy-source-if-match`. Fails with [`Error::Stale`]. Some servers ignore it.
     pub source: Option<ETag>,
     pub require: Require,
