@@ -19,19 +19,17 @@ use nix::unistd::geteuid;
 use tokio::runtime::Handle;
 
 use super::{
-    call::{Call, Edge, nothing},
-    decode::{self, caller},
+    call::{Call, Calls, Edge, nothing},
+    decode::{self, caller, file},
     dir::{self, At},
+    files::Files,
     init::Kernel,
     open::{self, New},
     reply,
 };
 use crate::{
     error::Error,
-    fs::{
-        Fs,
-        types::{Fh, NodeId},
-    },
+    fs::{Fs, types::NodeId},
     store::Store,
 };
 
@@ -43,17 +41,13 @@ impl<S: Store> Adapter<S> {
     /// `xattr`: extended attributes exist. `limit`: how long a request may take whose work is bounded. What waits runs
     /// on `runtime`; what the kernel grants is told in `kernel`.
     pub fn new(fs: Arc<Fs<S>>, kernel: Kernel, xattr: bool, runtime: Handle, limit: Duration) -> Self {
-        Self(Arc::new(Edge::new(fs, kernel, xattr, runtime, limit)))
+        let files = Files::new(kernel.clone());
+        Self(Arc::new(Edge { fs, files, kernel, xattr, calls: Calls { runtime, limit } }))
     }
 
     fn fs(&self) -> Arc<Fs<S>> {
         Arc::clone(&self.0.fs)
     }
-}
-
-/// The permission bits and the rest of what makes a node. The kernel took the umask off already.
-fn new(req: &Request, name: &OsStr, mode: u32) -> New {
-    New { name: name.to_owned(), mode: mode & decode::PERMISSIONS, caller: caller(req) }
 }
 
 impl<S: Store> Filesystem for Adapter<S> {
@@ -68,7 +62,7 @@ impl<S: Store> Filesystem for Adapter<S> {
                 return call.answer(reply, known, reply::entry);
             }
             let (fs, name) = (self.fs(), name.to_owned());
-            self.0.ask(call, reply, async move { fs.lookup(call.node, &name, caller).await }, reply::entry);
+            self.0.calls.ask(call, reply, async move { fs.lookup(call.node, &name, caller).await }, reply::entry);
         });
     }
 
@@ -77,14 +71,14 @@ impl<S: Store> Filesystem for Adapter<S> {
         call.inline(|| self.0.fs.forget(call.node, lookups));
     }
 
-    fn getattr(&self, _: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
-        let call = Call::new("getattr", ino);
+    fn getattr(&self, req: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
+        let (call, caller) = (Call::new("getattr", ino), caller(req));
         call.inline(|| {
-            if let Some(known) = self.0.fs.try_getattr(call.node) {
+            if let Some(known) = self.0.fs.try_getattr(call.node, caller) {
                 return call.answer(reply, known, reply::attr);
             }
             let fs = self.fs();
-            self.0.ask(call, reply, async move { fs.getattr(call.node).await }, reply::attr);
+            self.0.calls.ask(call, reply, async move { fs.getattr(call.node, caller).await }, reply::attr);
         });
     }
 
@@ -110,14 +104,14 @@ impl<S: Store> Filesystem for Adapter<S> {
         let set = decode::set_attr(mode, (uid, gid), size, (atime, mtime));
         let work = async move { fs.setattr(call.node, fh.map(file), set, caller).await };
         match size {
-            Some(_) => self.0.wait(call, reply, work, reply::attr),
-            None => self.0.change(call, reply, work, nothing, reply::attr),
+            Some(_) => self.0.calls.wait(call, reply, work, reply::attr),
+            None => self.0.calls.change(call, reply, work, nothing, reply::attr),
         }
     }
 
     fn readlink(&self, _: &Request, ino: INodeNo, reply: ReplyData) {
         let (call, fs) = (Call::new("readlink", ino), self.fs());
-        self.0.ask(call, reply, async move { fs.readlink(call.node).await }, reply::data);
+        self.0.calls.ask(call, reply, async move { fs.readlink(call.node).await }, reply::data);
     }
 
     fn mknod(
@@ -132,34 +126,34 @@ impl<S: Store> Filesystem for Adapter<S> {
     ) {
         // A mode without type makes a regular file (mknod(2)).
         match mode & libc::S_IFMT {
-            0 | libc::S_IFREG => open::make(&self.0, Call::new("mknod", parent), new(req, name, mode), reply),
+            0 | libc::S_IFREG => open::make(&self.0, Call::new("mknod", parent), New::of(req, name, mode), reply),
             _ => reply.error(Errno::EPERM),
         }
     }
 
     fn mkdir(&self, req: &Request, parent: INodeNo, name: &OsStr, mode: u32, _umask: u32, reply: ReplyEntry) {
-        let (call, fs, new) = (Call::new("mkdir", parent), self.fs(), new(req, name, mode));
+        let (call, fs, new) = (Call::new("mkdir", parent), self.fs(), New::of(req, name, mode));
         let work = async move { fs.mkdir(call.node, &new.name, new.mode, new.caller).await };
-        self.0.change(call, reply, work, self.0.forgetting(), reply::entry);
+        self.0.calls.change(call, reply, work, self.0.forgetting(), reply::entry);
     }
 
     fn symlink(&self, req: &Request, parent: INodeNo, name: &OsStr, target: &Path, reply: ReplyEntry) {
-        let (call, fs, new) = (Call::new("symlink", parent), self.fs(), new(req, name, 0));
+        let (call, fs, new) = (Call::new("symlink", parent), self.fs(), New::of(req, name, 0));
         let target = target.as_os_str().to_owned();
         let work = async move { fs.symlink(call.node, &new.name, &target, new.caller).await };
-        self.0.change(call, reply, work, self.0.forgetting(), reply::entry);
+        self.0.calls.change(call, reply, work, self.0.forgetting(), reply::entry);
     }
 
     fn unlink(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let (call, fs, name) = (Call::new("unlink", parent), self.fs(), name.to_owned());
         let work = async move { fs.unlink(call.node, &name).await };
-        self.0.change(call, reply, work, nothing, reply::empty);
+        self.0.calls.change(call, reply, work, nothing, reply::empty);
     }
 
     fn rmdir(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let (call, fs, name) = (Call::new("rmdir", parent), self.fs(), name.to_owned());
         let work = async move { fs.rmdir(call.node, &name).await };
-        self.0.change(call, reply, work, nothing, reply::empty);
+        self.0.calls.change(call, reply, work, nothing, reply::empty);
     }
 
     fn rename(
@@ -176,7 +170,7 @@ impl<S: Store> Filesystem for Adapter<S> {
         let (call, fs) = (Call::new("rename", parent), self.fs());
         let (name, to, new_name) = (name.to_owned(), NodeId(new_parent.0), new_name.to_owned());
         let work = async move { fs.rename((call.node, &name), (to, &new_name), mode).await };
-        self.0.wait(call, reply, work, reply::empty);
+        self.0.calls.wait(call, reply, work, reply::empty);
     }
 
     fn link(&self, _: &Request, _: INodeNo, _: INodeNo, _: &OsStr, reply: ReplyEntry) {
@@ -197,7 +191,7 @@ impl<S: Store> Filesystem for Adapter<S> {
         flags: i32,
         reply: ReplyCreate,
     ) {
-        let (call, new) = (Call::new("create", parent), new(req, name, mode));
+        let (call, new) = (Call::new("create", parent), New::of(req, name, mode));
         open::create(&self.0, call, new, decode::open_mode(flags), reply);
     }
 
@@ -218,7 +212,7 @@ impl<S: Store> Filesystem for Adapter<S> {
                 return call.answer(reply, known, reply::data);
             }
             let fs = self.fs();
-            self.0.ask(call, reply, async move { fs.read(fh, offset, size).await }, reply::data);
+            self.0.calls.ask(call, reply, async move { fs.read(fh, offset, size).await }, reply::data);
         });
     }
 
@@ -238,12 +232,12 @@ impl<S: Store> Filesystem for Adapter<S> {
         let append = flags.0 & libc::O_APPEND != 0 && !write_flags.contains(WriteFlags::FUSE_WRITE_CACHE);
         let (call, fs, data) = (Call::new("write", ino), self.fs(), Bytes::copy_from_slice(data));
         let work = async move { fs.write(file(fh), offset, data, append).await };
-        self.0.wait(call, reply, work, reply::written);
+        self.0.calls.wait(call, reply, work, reply::written);
     }
 
     fn flush(&self, _: &Request, ino: INodeNo, fh: FileHandle, _: LockOwner, reply: ReplyEmpty) {
         let (call, fs) = (Call::new("flush", ino), self.fs());
-        self.0.wait(call, reply, async move { fs.flush(file(fh)).await }, reply::empty);
+        self.0.calls.wait(call, reply, async move { fs.flush(file(fh)).await }, reply::empty);
     }
 
     fn release(
@@ -261,26 +255,26 @@ impl<S: Store> Filesystem for Adapter<S> {
 
     fn fsync(&self, _: &Request, ino: INodeNo, fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
         let (call, fs) = (Call::new("fsync", ino), self.fs());
-        self.0.wait(call, reply, async move { fs.fsync(file(fh)).await }, reply::empty);
+        self.0.calls.wait(call, reply, async move { fs.fsync(file(fh)).await }, reply::empty);
     }
 
     fn opendir(&self, _: &Request, ino: INodeNo, _: OpenFlags, reply: ReplyOpen) {
         // No FOPEN_CACHE_DIR: the kernel would answer the next readdir without asking, and only a lease allows that.
         let (call, fs) = (Call::new("opendir", ino), self.fs());
         let work = async move { fs.opendir(call.node).await };
-        self.0.wait(call, reply, work, |reply, fh| reply.opened(FileHandle(fh.0), FopenFlags::empty()));
+        self.0.calls.wait(call, reply, work, |reply, fh| reply.opened(FileHandle(fh.0), FopenFlags::empty()));
     }
 
     fn readdir(&self, _: &Request, ino: INodeNo, fh: FileHandle, offset: u64, reply: ReplyDirectory) {
         let (call, fs) = (Call::new("readdir", ino), self.fs());
         let at = At { id: call.node, fh: file(fh), offset };
-        self.0.later(async move { dir::list(&fs, call, at, reply).await });
+        self.0.calls.later(async move { dir::list(&fs, call, at, reply).await });
     }
 
     fn readdirplus(&self, _: &Request, ino: INodeNo, fh: FileHandle, offset: u64, reply: ReplyDirectoryPlus) {
         let (call, fs) = (Call::new("readdirplus", ino), self.fs());
         let at = At { id: call.node, fh: file(fh), offset };
-        self.0.later(async move { dir::list_plus(&fs, call, at, reply).await });
+        self.0.calls.later(async move { dir::list_plus(&fs, call, at, reply).await });
     }
 
     fn releasedir(&self, _: &Request, ino: INodeNo, fh: FileHandle, _: OpenFlags, reply: ReplyEmpty) {
@@ -306,7 +300,7 @@ impl<S: Store> Filesystem for Adapter<S> {
         }
         let (call, fs, name) = (Call::new("getxattr", ino), self.fs(), name.to_owned());
         let work = async move { fs.getxattr(call.node, &name).await };
-        self.0.ask(call, reply, work, move |reply, value| reply::xattr(reply, &value, size));
+        self.0.calls.ask(call, reply, work, move |reply, value| reply::xattr(reply, &value, size));
     }
 
     fn listxattr(&self, _: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
@@ -315,7 +309,7 @@ impl<S: Store> Filesystem for Adapter<S> {
         }
         let (call, fs) = (Call::new("listxattr", ino), self.fs());
         let work = async move { fs.listxattr(call.node).await };
-        self.0.ask(call, reply, work, move |reply, names| reply::xattr(reply, &names, size));
+        self.0.calls.ask(call, reply, work, move |reply, names| reply::xattr(reply, &names, size));
     }
 
     /// The kernel makes `EOPNOTSUPP` of it, which `cp -a` and `rsync -X` take for an answer; they are read-only.
@@ -367,7 +361,7 @@ impl<S: Store> Filesystem for Adapter<S> {
         reply: ReplyEmpty,
     ) {
         let (call, fs) = (Call::new("fallocate", ino), self.fs());
-        self.0.wait(call, reply, async move { fs.fallocate(file(fh), offset, length, mode).await }, reply::empty);
+        self.0.calls.wait(call, reply, async move { fs.fallocate(file(fh), offset, length, mode).await }, reply::empty);
     }
 
     fn lseek(&self, _: &Request, ino: INodeNo, fh: FileHandle, offset: i64, whence: i32, reply: ReplyLseek) {
@@ -379,7 +373,7 @@ impl<S: Store> Filesystem for Adapter<S> {
             let found = fs.lseek(file(fh), offset, whence).await?;
             i64::try_from(found).map_err(|_| Error::TooLarge)
         };
-        self.0.ask(call, reply, work, ReplyLseek::offset);
+        self.0.calls.ask(call, reply, work, ReplyLseek::offset);
     }
 
     fn copy_file_range(
@@ -397,10 +391,6 @@ impl<S: Store> Filesystem for Adapter<S> {
     ) {
         let (call, fs) = (Call::new("copy_file_range", ino), self.fs());
         let work = async move { fs.copy_file_range((file(from), from_offset), (file(to), to_offset), len).await };
-        self.0.wait(call, reply, work, reply::written);
+        self.0.calls.wait(call, reply, work, reply::written);
     }
-}
-
-fn file(fh: FileHandle) -> Fh {
-    Fh(fh.0)
 }

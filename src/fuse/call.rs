@@ -23,8 +23,15 @@ pub(super) struct Edge<S: Store> {
     pub(super) files: Files<BackingId>,
     pub(super) kernel: Kernel,
     pub(super) xattr: bool,
-    runtime: Handle,
-    limit: Duration,
+    pub(super) calls: Calls,
+}
+
+/// Where requests wait that memory cannot answer.
+#[derive(Debug)]
+pub(super) struct Calls {
+    pub(super) runtime: Handle,
+    /// How long a request may take whose work is bounded.
+    pub(super) limit: Duration,
 }
 
 /// What is asked, and of which node; for the log. The one place that sees every request begin and end.
@@ -72,12 +79,7 @@ impl Call {
     }
 }
 
-impl<S: Store> Edge<S> {
-    /// `limit`: how long a request may take whose work is bounded.
-    pub(super) fn new(fs: Arc<Fs<S>>, kernel: Kernel, xattr: bool, runtime: Handle, limit: Duration) -> Self {
-        Self { fs, files: Files::new(kernel.clone()), kernel, xattr, runtime, limit }
-    }
-
+impl Calls {
     /// Answers with what `work` finds. At the limit `work` is dropped, so it must change nothing.
     pub(super) fn ask<T: Send + 'static, R: Refuse>(
         &self,
@@ -141,3 +143,99 @@ impl<S: Store> Edge<S> {
 
 /// `undo` for work that leaves nothing behind.
 pub(super) fn nothing<T>(_: T) {}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        sync::oneshot::{Receiver, Sender, channel},
+        time::sleep,
+    };
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(10);
+
+    /// A reply whose receiver sees what the kernel would: the answer, an errno, or nothing (which fuser makes `EIO`).
+    struct Reply(Sender<Result<u32, i32>>);
+
+    impl Refuse for Reply {
+        fn refuse(self, errno: Errno) {
+            self.0.send(Err(errno.code())).unwrap();
+        }
+    }
+
+    fn reply() -> (Reply, Receiver<Result<u32, i32>>) {
+        let (sender, receiver) = channel();
+        (Reply(sender), receiver)
+    }
+
+    fn calls() -> (Calls, Call) {
+        (Calls { runtime: Handle::current(), limit: LIMIT }, Call::new("test", INodeNo(7)))
+    }
+
+    fn send(reply: Reply, value: u32) {
+        reply.0.send(Ok(value)).unwrap();
+    }
+
+    async fn after(pause: Duration, value: u32) -> Result<u32> {
+        sleep(pause).await;
+        Ok(value)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn answers_in_time_arrive() {
+        let (calls, call) = calls();
+        let ((ask, asked), (change, changed)) = (reply(), reply());
+        calls.ask(call, ask, after(LIMIT / 2, 1), send);
+        calls.change(call, change, after(LIMIT / 2, 2), |_| panic!("it was in time"), send);
+        assert_eq!((asked.await.unwrap(), changed.await.unwrap()), (Ok(1), Ok(2)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_question_without_answer_ends_with_eio() {
+        let (calls, call) = calls();
+        let (ask, asked) = reply();
+        calls.ask(call, ask, std::future::pending(), send);
+        assert_eq!(asked.await.unwrap(), Err(libc::EIO));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_late_change_goes_on_and_is_undone() {
+        let (calls, call) = calls();
+        let ((change, changed), (undo, undone)) = (reply(), channel());
+        calls.change(call, change, after(LIMIT * 2, 3), |value| undo.send(value).unwrap(), send);
+        assert_eq!(changed.await.unwrap(), Err(libc::EIO));
+        assert_eq!(undone.await.unwrap(), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_upload_takes_what_it_takes() {
+        let (calls, call) = calls();
+        let (wait, waited) = reply();
+        calls.wait(call, wait, after(LIMIT * 100, 4), send);
+        assert_eq!(waited.await.unwrap(), Ok(4));
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_an_eio_to_its_caller_alone() {
+        let (calls, call) = calls();
+        let ((change, changed), (wait, waited), (ask, asked)) = (reply(), reply(), reply());
+        calls.change(call, change, async { panic!("on purpose") }, |()| (), |_, ()| ());
+        calls.wait(call, wait, async { panic!("on purpose") }, |_, ()| ());
+        calls.ask(call, ask, async { panic!("on purpose") }, |_, ()| ());
+        assert_eq!((changed.await.unwrap(), waited.await.unwrap()), (Err(libc::EIO), Err(libc::EIO)));
+        assert!(asked.await.is_err(), "the reply is dropped, which is an EIO");
+        let (next, answered) = reply();
+        call.inline(|| panic!("on purpose"));
+        calls.ask(call, next, after(Duration::ZERO, 5), send);
+        assert_eq!(answered.await.unwrap(), Ok(5));
+    }
+
+    #[tokio::test]
+    async fn errors_have_their_errno() {
+        let (_, call) = calls();
+        let (answer, answered) = reply();
+        call.answer(answer, Err(Error::NotEmpty), send);
+        assert_eq!(answered.await.unwrap(), Err(libc::ENOTEMPTY));
+    }
+}

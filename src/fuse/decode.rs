@@ -2,15 +2,19 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use fuser::{RenameFlags, Request, TimeOrNow};
+use fuser::{FileHandle, RenameFlags, Request, TimeOrNow};
 
 use crate::{
-    fs::types::{Caller, OpenMode, RenameMode, SetAttr, SetTime, Whence},
+    fs::types::{Caller, Fh, OpenMode, RenameMode, SetAttr, SetTime, Whence},
     model::attr::Time,
 };
 
 /// The permission bits of `st_mode`, set-user-ID, set-group-ID and sticky included.
 pub(super) const PERMISSIONS: u32 = 0o7777;
+
+pub(super) fn file(fh: FileHandle) -> Fh {
+    Fh(fh.0)
+}
 
 pub(super) fn caller(req: &Request) -> Caller {
     Caller { tid: req.pid(), uid: req.uid(), gid: req.gid() }

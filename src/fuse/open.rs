@@ -1,11 +1,15 @@
 //! Opening, creating and releasing files.
 
-use std::{ffi::OsString, sync::Arc};
+use std::{
+    ffi::{OsStr, OsString},
+    sync::Arc,
+};
 
-use fuser::{FileHandle, ReplyCreate, ReplyEmpty, ReplyEntry, ReplyOpen};
+use fuser::{FileHandle, ReplyCreate, ReplyEmpty, ReplyEntry, ReplyOpen, Request};
 
 use super::{
     call::{Call, Edge},
+    decode,
     files::Answer,
     reply,
 };
@@ -23,9 +27,16 @@ pub(super) struct New {
     pub(super) caller: Caller,
 }
 
+impl New {
+    /// The kernel took the umask off already.
+    pub(super) fn of(req: &Request, name: &OsStr, mode: u32) -> Self {
+        Self { name: name.to_owned(), mode: mode & decode::PERMISSIONS, caller: decode::caller(req) }
+    }
+}
+
 pub(super) fn open<S: Store>(edge: &Arc<Edge<S>>, call: Call, mode: OpenMode, caller: Caller, reply: ReplyOpen) {
     let (fs, late, edge_) = (Arc::clone(&edge.fs), Arc::clone(edge), Arc::clone(edge));
-    edge.change(
+    edge.calls.change(
         call,
         reply,
         async move { fs.open(call.node, mode, caller).await },
@@ -42,7 +53,7 @@ pub(super) fn open<S: Store>(edge: &Arc<Edge<S>>, call: Call, mode: OpenMode, ca
 
 pub(super) fn create<S: Store>(edge: &Arc<Edge<S>>, call: Call, new: New, mode: OpenMode, reply: ReplyCreate) {
     let (fs, late, edge_) = (Arc::clone(&edge.fs), Arc::clone(edge), Arc::clone(edge));
-    edge.change(
+    edge.calls.change(
         call,
         reply,
         async move { fs.create(call.node, &new.name, new.mode, mode, new.caller).await },
@@ -73,7 +84,7 @@ pub(super) fn make<S: Store>(edge: &Arc<Edge<S>>, call: Call, new: New, reply: R
         stored.inspect_err(|_| fs.forget(found.id, 1))?;
         Result::Ok(found)
     };
-    edge.change(call, reply, work, edge.forgetting(), reply::entry);
+    edge.calls.change(call, reply, work, edge.forgetting(), reply::entry);
 }
 
 /// The mode of the node is free again only after `fs` let go of the file.
@@ -84,7 +95,7 @@ pub(super) fn release<S: Store>(edge: &Arc<Edge<S>>, call: Call, fh: Fh, reply: 
         fs.release(fh).await;
         Ok(())
     };
-    edge.wait(call, reply, work, reply::empty);
+    edge.calls.wait(call, reply, work, reply::empty);
 }
 
 /// Counts a file down, whatever became of its release.
@@ -109,6 +120,6 @@ impl<S: Store> Edge<S> {
     /// Releases a file that the kernel never heard of.
     fn give_up(&self, fh: Fh) {
         let fs = Arc::clone(&self.fs);
-        self.later(async move { fs.release(fh).await });
+        self.calls.later(async move { fs.release(fh).await });
     }
 }

@@ -54,7 +54,7 @@ pub(super) enum Unmounted {
 /// Mounts at `point`, a path without symbolic links, and gives the device from which the kernel's requests are read.
 pub(super) fn attach(point: &Path, how: &How) -> io::Result<(OwnedFd, Attached)> {
     let device = match attach_as_root(point, how) {
-        Err(err) if err.raw_os_error() == Some(libc::EPERM) => attach_as_user(point, how)?,
+        Err(err) if err.kind() == io::ErrorKind::PermissionDenied => attach_as_user(point, how)?,
         attached => attached?,
     };
     let row =

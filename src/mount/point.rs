@@ -17,14 +17,11 @@ use crate::config::Options;
 /// A mount of ours whose process is gone ("Transport endpoint is not connected") is taken away first.
 pub(super) fn check(options: &Options) -> Result<PathBuf, MountError> {
     let wanted = &options.mountpoint;
-    let point = match wanted.canonicalize() {
-        Err(err) if err.raw_os_error() == Some(libc::ENOTCONN) => {
-            clear_stale(wanted)?;
-            wanted.canonicalize()
-        }
-        resolved => resolved,
-    };
-    let point = point.map_err(|err| refuse(wanted, err))?;
+    // Resolving alone does not ask the root of a mount, so it would not notice.
+    if wanted.metadata().is_err_and(|err| err.raw_os_error() == Some(libc::ENOTCONN)) {
+        clear_stale(wanted)?;
+    }
+    let point = wanted.canonicalize().map_err(|err| refuse(wanted, err))?;
     if let Some(row) = table::top(&point).map_err(|err| refuse(&point, err))?
         && row.kind == TYPE
     {
@@ -45,10 +42,9 @@ pub(super) fn check(options: &Options) -> Result<PathBuf, MountError> {
     Ok(point)
 }
 
-/// Takes away a mount whose process is gone; the path leads to nothing but it, so it cannot be resolved.
+/// Takes away a mount whose process is gone.
 fn clear_stale(wanted: &Path) -> Result<(), MountError> {
-    let parent = wanted.parent().unwrap_or(Path::new("/")).canonicalize().map_err(|err| refuse(wanted, err))?;
-    let point = wanted.file_name().map_or(parent.clone(), |name| parent.join(name));
+    let point = wanted.canonicalize().map_err(|err| refuse(wanted, err))?;
     let row = table::top(&point).map_err(|err| refuse(&point, err))?;
     if row.is_none_or(|row| row.kind != TYPE) {
         return Err(refuse(&point, "a mount of something else there is dead; unmount it first"));
