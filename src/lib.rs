@@ -11,6 +11,7 @@
 //! - [`cdn`]: what a CDN needs of an object.
 //! - [`fs`]: file system semantics, without a kernel.
 
+pub mod cache;
 pub mod cdn;
 pub mod clock;
 pub mod config;
