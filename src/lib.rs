@@ -7,9 +7,11 @@
 //!
 //! - [`model`]: values and decisions, no I/O.
 //! - [`store`]: the bucket, as a trait, with its implementations.
+//! - [`cache`]: bytes of objects in local files, by version.
 //! - [`freshness`]: when an answer may come from memory, and how many askers share one request.
 //! - [`fs`]: file system semantics, without a kernel.
 
+pub mod cache;
 pub mod clock;
 pub mod config;
 pub mod error;
