@@ -5,26 +5,24 @@ use std::{
     io,
     ops::Range,
     os::unix::fs::FileExt,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
 use bytes::Bytes;
-use tokio::sync::oneshot;
+use tokio::sync::oneshot::Receiver;
 
 use super::{
     BLOCK, SMALL,
     dir::{self, Dir, Id},
     flight::Flight,
     space::Space,
+    state::{Landing, State, Storage, Trouble},
 };
-use crate::{
-    error::Error,
-    model::{
-        extents::Extents,
-        key::Key,
-        version::{ETag, Version},
-    },
+use crate::model::{
+    extents::Extents,
+    key::Key,
+    version::{ETag, Version},
 };
 
 /// One per identity, shared by all who have it open. Whoever holds one keeps its bytes from being evicted.
@@ -45,51 +43,11 @@ pub(super) struct Source {
     pub(super) etag: ETag,
 }
 
-#[derive(Debug)]
-struct State {
-    storage: Storage,
-    /// What of the file is real.
-    have: Extents,
-    /// What is on its way, less what arrived. Disjoint, and disjoint from `have`.
-    flights: Vec<(u64, Range<u64>)>,
-    next_flight: u64,
-    /// Each waits for at least one flight.
-    waiters: Vec<Waiter>,
-    /// The disk refused: this content is not cached while it is open.
-    direct: bool,
-}
-
-#[derive(Debug)]
-enum Storage {
-    Nothing,
-    /// Sparse, with holes where `have` has none.
-    Part(Arc<File>, PathBuf),
-    /// Read-only, under its final name (or unlinked), never changed again.
-    Complete(Arc<File>),
-}
-
-#[derive(Debug)]
-struct Waiter {
-    range: Range<u64>,
-    tell: oneshot::Sender<Landing>,
-}
-
-/// How the wait for bytes ended.
-pub(super) type Landing = Result<(), Trouble>;
-
-/// Why bytes did not come into the file.
-#[derive(Clone, Debug)]
-pub(super) enum Trouble {
-    /// The local disk does not take them. They can still be had from the bucket.
-    NoRoom,
-    Fetch(Error),
-}
-
 /// What a reader has to do.
 pub(super) enum Join {
     Here,
     /// Start the flights, then wait.
-    Wait(oneshot::Receiver<Landing>, Vec<Flight>),
+    Wait(Receiver<Landing>, Vec<Flight>),
     /// Ask the bucket: the disk refused.
     Direct,
 }
@@ -98,14 +56,7 @@ impl Content {
     /// A content with what the cache directory has of it: everything or nothing.
     pub(super) fn open(dir: &Arc<Dir>, space: &Arc<Space>, key: &Key, version: &Version) -> Self {
         let source = Source { id: Id::new(key, version), key: key.clone(), etag: version.etag.clone() };
-        let mut state = State {
-            storage: Storage::Nothing,
-            have: Extents::default(),
-            flights: Vec::new(),
-            next_flight: 0,
-            waiters: Vec::new(),
-            direct: false,
-        };
+        let mut state = State::default();
         if let Some(file) = open_complete(&dir.content(&source.id), version.size) {
             state.storage = Storage::Complete(Arc::new(file));
             state.have.insert(0..version.size);
@@ -193,10 +144,7 @@ impl Content {
             return Join::Direct;
         }
         let flights = state.claim(self, blocks);
-        let (tell, told) = oneshot::channel();
-        state.waiters.retain(|waiter| !waiter.tell.is_closed());
-        state.waiters.push(Waiter { range: range.clone(), tell });
-        Join::Wait(told, flights)
+        Join::Wait(state.wait(range.clone()), flights)
     }
 
     /// Flights for what of `range` is neither here nor on its way.
@@ -208,7 +156,7 @@ impl Content {
     /// One flight for all of it, if nothing is here or on its way.
     pub(super) fn claim_whole(self: &Arc<Self>) -> Option<Flight> {
         let mut state = self.state();
-        let fresh = state.have.is_empty() && state.flights.is_empty() && !state.direct && self.size > 0;
+        let fresh = state.is_fresh() && !state.direct && self.size > 0;
         fresh.then(|| state.flight(self, 0..self.size))
     }
 
@@ -231,9 +179,7 @@ impl Content {
     /// of the content.
     pub(super) fn landed(&self, flight: u64, bytes: Range<u64>, file: Option<&Arc<File>>) -> bool {
         let mut state = self.state();
-        if let Some((_, left)) = state.flights.iter_mut().find(|(id, _)| *id == flight) {
-            left.start = bytes.end;
-        }
+        state.advance(flight, bytes.end);
         match (&state.storage, file) {
             (Storage::Part(now, _), Some(file)) if Arc::ptr_eq(now, file) => state.have.insert(bytes),
             // It was complete, or the file was given up.
@@ -247,10 +193,7 @@ impl Content {
     /// A flight ends with `left` not arrived. True if the content needs no more space for it.
     pub(super) fn ended(&self, flight: u64, left: &Range<u64>, trouble: &Trouble) -> bool {
         let mut state = self.state();
-        state.flights.retain(|(id, _)| *id != flight);
-        if !left.is_empty() {
-            state.fail(left, trouble);
-        }
+        state.end(flight, left, trouble);
         !matches!(state.storage, Storage::Complete(_))
     }
 
@@ -338,8 +281,8 @@ impl Content {
 
     /// Tests put a broken file in the place of the part file.
     #[cfg(test)]
-    pub(super) fn set_part(&self, file: File, path: PathBuf) {
-        self.state().storage = Storage::Part(Arc::new(file), path);
+    pub(super) fn set_part(&self, file: File, path: &Path) {
+        self.state().storage = Storage::Part(Arc::new(file), path.to_owned());
     }
 }
 
@@ -352,53 +295,6 @@ impl Drop for Content {
             space.left(self);
         }
     }
-}
-
-impl State {
-    fn covering(&self, range: &Range<u64>) -> Option<Arc<File>> {
-        match &self.storage {
-            Storage::Part(file, _) | Storage::Complete(file) if self.have.covers(range) => Some(Arc::clone(file)),
-            _ => None,
-        }
-    }
-
-    fn claim(&mut self, content: &Arc<Content>, range: Range<u64>) -> Vec<Flight> {
-        let mut coming = Extents::default();
-        self.flights.iter().for_each(|(_, left)| coming.insert(left.clone()));
-        let gaps = self.have.missing(range).into_iter().flat_map(|gap| coming.missing(gap));
-        let pieces: Vec<_> = gaps.flat_map(split).collect();
-        pieces.into_iter().map(|piece| self.flight(content, piece)).collect()
-    }
-
-    fn flight(&mut self, content: &Arc<Content>, range: Range<u64>) -> Flight {
-        let id = self.next_flight;
-        self.next_flight += 1;
-        self.flights.push((id, range.clone()));
-        Flight::new(content, id, range)
-    }
-
-    /// Tells those whose bytes are all here.
-    fn wake(&mut self) {
-        let have = &self.have;
-        for waiter in self.waiters.extract_if(.., |waiter| have.covers(&waiter.range)) {
-            // Nobody listens any more: no harm.
-            drop(waiter.tell.send(Ok(())));
-        }
-    }
-
-    /// Tells those who wait for any of `lost`.
-    fn fail(&mut self, lost: &Range<u64>, trouble: &Trouble) {
-        let hit = |waiter: &mut Waiter| waiter.range.start < lost.end && lost.start < waiter.range.end;
-        for waiter in self.waiters.extract_if(.., hit) {
-            drop(waiter.tell.send(Err(trouble.clone())));
-        }
-    }
-}
-
-/// Pieces that are fetched by one GET each.
-fn split(gap: Range<u64>) -> impl Iterator<Item = Range<u64>> {
-    let step = usize::try_from(super::PIECE).expect("a few MiB");
-    gap.clone().step_by(step).map(move |start| start..(start + super::PIECE).min(gap.end))
 }
 
 /// Opens a local file for reading if it has the right size, and keeps its time of last use for the next start.

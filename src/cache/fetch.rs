@@ -7,8 +7,9 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
     Contents, PIECE, Readahead,
-    content::{Content, Join, Trouble},
+    content::{Content, Join},
     flight::Flight,
+    state::{self, Trouble},
 };
 use crate::{
     error::{Error, Result},
@@ -198,12 +199,12 @@ impl<S: Store> Contents<S> {
 
 /// The wait for bytes.
 enum Landing {
-    Now(super::content::Landing),
-    Later(tokio::sync::oneshot::Receiver<super::content::Landing>),
+    Now(state::Landing),
+    Later(tokio::sync::oneshot::Receiver<state::Landing>),
 }
 
 impl Landing {
-    async fn wait(self) -> super::content::Landing {
+    async fn wait(self) -> state::Landing {
         match self {
             Self::Now(landing) => landing,
             // Every flight tells how it ended, so this is only for the runtime's end.

@@ -5,10 +5,7 @@ use std::{fs::File, io, ops::Range, os::unix::fs::FileExt, sync::Arc};
 
 use bytes::Bytes;
 
-use super::{
-    content::{Content, Trouble},
-    space::Space,
-};
+use super::{content::Content, space::Space, state::Trouble};
 use crate::{error::Error, store::Body};
 
 /// A claim on bytes that nobody else fetches.

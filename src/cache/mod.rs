@@ -3,7 +3,7 @@
 //! Nothing here decides what is fresh: a caller names a version and gets exactly its bytes, or [`Error::Stale`]. The
 //! disk is a help, never a condition: where it is full or broken, readers get their bytes from the bucket.
 //!
-//! - `content`: one object at one version, its block map, its waiters. `flight`: one GET on its way into it.
+//! - `content`: one object at one version. `state`: its block map and waiters. `flight`: one GET on its way into it.
 //! - `fetch`: when to ask the bucket, for what. `readahead`: how far beyond what was asked for.
 //! - `space`: limit, floor, eviction. `index`: the order of eviction.
 //! - `dir`, `leftovers`, `scan`: the directory, and what an earlier run left there.
@@ -20,6 +20,7 @@ mod link;
 mod readahead;
 mod scan;
 mod space;
+mod state;
 #[cfg(test)]
 mod tests;
 

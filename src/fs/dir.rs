@@ -180,8 +180,10 @@ impl<S: Store> Fs<S> {
             listing.names.iter().map(|(name, version)| (name, kind_of(version.as_ref()))).collect();
         for (name, child) in tree.children(id) {
             let Some(node) = tree.get(child) else { continue };
-            let here_only = has_local(tree, child);
-            if here_only || names.contains_key(name) {
+            let listed = listing.names.get(name).and_then(Option::as_ref);
+            let link = node.kind == Kind::Symlink
+                && listed.zip(node.payload.known.version.as_ref()).is_some_and(|(a, b)| a.same_content(b));
+            if link || has_local(tree, child) {
                 names.insert(name, node.kind);
             }
         }

@@ -146,7 +146,10 @@ fn open(scratch: &Scratch, bucket: &Arc<Bucket>, size: u64, min_free: u64) -> Re
 fn pattern(key: &str, len: u64) -> Bytes {
     let seed = key.bytes().fold(7_u64, |seed, byte| seed.wrapping_mul(31).wrapping_add(u64::from(byte)));
     let word = |at: u64| (at ^ seed).wrapping_mul(0x9E37_79B9_7F4A_7C15).to_le_bytes();
-    let mut bytes: Vec<u8> = (0..len.div_ceil(8)).flat_map(word).collect();
+    let mut bytes = Vec::new();
+    for at in 0..len.div_ceil(8) {
+        bytes.extend_from_slice(&word(at));
+    }
     bytes.truncate(usize::try_from(len).unwrap());
     bytes.into()
 }

@@ -17,15 +17,29 @@ async fn the_limit_holds_at_every_moment() {
 #[tokio::test]
 async fn what_is_open_is_not_evicted() {
     let world = World::sized(2 * M, 0);
-    let (content, bytes) = world.object("open.jpg", 700 * K);
+    let (key, version, bytes) = world.put("open.jpg", 700 * K);
+    let content = world.cache.get(&key, &version);
     world.read(&content, 0..1).await.unwrap();
     for n in 0..8 {
         let (key, version, _) = world.put(&format!("{n}.jpg"), 700 * K);
         world.read_object(&key, &version).await;
     }
+    assert!(world.cache.dir.content(&Id::new(&key, &version)).exists());
     world.gets();
     assert_eq!(world.read(&content, 0..700 * K).await.unwrap(), bytes);
     assert_eq!(world.gets(), 0);
+}
+
+#[tokio::test]
+async fn an_upload_beyond_the_limit_is_served_to_those_who_have_it_open() {
+    let world = World::sized(M, 0);
+    let (key, version, bytes) = world.put("film.mp4", 2 * M);
+    let staged = world.cache.staging_dir().join("1.data");
+    fs::write(&staged, &bytes).unwrap();
+    let content = world.cache.adopt(&key, &version, &staged);
+    assert_eq!(world.read(&content, 0..2 * M).await.unwrap(), bytes);
+    assert_eq!((world.gets(), world.cache.usage().bytes, world.scratch.files("content").1), (0, 0, 0));
+    assert!(!staged.exists());
 }
 
 #[tokio::test]
@@ -99,7 +113,7 @@ async fn a_full_disk_is_no_error_for_a_reader() {
     let world = World::new();
     let (content, bytes) = world.object("a.jpg", 300 * K);
     let full = fs::OpenOptions::new().read(true).write(true).open("/dev/full").unwrap();
-    content.set_part(full, world.scratch.0.join("parts/full"));
+    content.set_part(full, &world.scratch.0.join("parts/full"));
     assert_eq!(world.read(&content, 0..300 * K).await.unwrap(), bytes);
     assert_eq!(world.read(&content, K..2 * K).await.unwrap(), slice(&bytes, K..2 * K));
     assert_eq!(world.gets(), 3, "one that the disk refused, then one for each reader");
