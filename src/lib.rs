@@ -13,6 +13,7 @@
 //! - [`fuse`]: the kernel's requests as calls of `fs`.
 //! - [`mount`]: the life of a mount, from the checks before it to the uploads after it.
 
+pub mod cache;
 pub mod cdn;
 pub mod clock;
 pub mod config;

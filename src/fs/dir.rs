@@ -57,7 +57,7 @@ impl<S: Store> Fs<S> {
         let listing = self.listing(&key).await?;
         let mut tree = self.tree();
         self.refresh(&mut tree, id, &key, &listing, stamp);
-        if id != NodeId::ROOT && listing.names.is_empty() && !listing.marked && !has_local(&tree, id) {
+        if id != NodeId::ROOT && listing.is_nothing() && !has_local(&tree, id) {
             return Err(Error::Stale);
         }
         let handle = self.snapshot(&tree, id, &listing)?;
@@ -118,7 +118,8 @@ impl<S: Store> Fs<S> {
         }
         let stamp = self.fences.stamp_all();
         let (store, asking) = (Arc::clone(&self.store), dir.clone());
-        let listing = self.lists.ask(dir.clone(), move || async move { list(&*store, &asking).await }).await?;
+        let root = self.tree().key(NodeId::ROOT).as_ref() == Some(dir);
+        let listing = self.lists.ask(dir.clone(), move || async move { list(&*store, &asking, root).await }).await?;
         if listing.hidden > self.hidden.fetch_max(listing.hidden, Ordering::Relaxed) {
             log::warn!("{} keys below {dir}/ cannot be paths and are hidden", listing.hidden);
         }
@@ -137,9 +138,10 @@ impl<S: Store> Fs<S> {
         for (name, child) in children {
             let Ok(child_key) = child_key(tree, id, &name) else { continue };
             let listed = listing.names.get(&name);
+            let here_only = has_local(tree, child);
             let Some(node) = tree.get_mut(child) else { continue };
             let known = &mut node.payload.known;
-            if node.payload.file.as_ref().is_some_and(|file| file.is_dirty()) || known.asked > Some(listing.asked) {
+            if here_only || known.asked > Some(listing.asked) {
                 continue;
             }
             match (listed, &known.version) {
@@ -153,7 +155,6 @@ impl<S: Store> Fs<S> {
                         self.announce(Invalidation::Attr(child));
                     }
                 }
-                (None, _) if has_local(tree, child) => {}
                 (None, _) => self.orphan(tree, child, &child_key),
             }
         }
@@ -179,8 +180,10 @@ impl<S: Store> Fs<S> {
             listing.names.iter().map(|(name, version)| (name, kind_of(version.as_ref()))).collect();
         for (name, child) in tree.children(id) {
             let Some(node) = tree.get(child) else { continue };
-            let here_only = has_local(tree, child);
-            if here_only || names.contains_key(name) {
+            let listed = listing.names.get(name).and_then(Option::as_ref);
+            let link = node.kind == Kind::Symlink
+                && listed.zip(node.payload.known.version.as_ref()).is_some_and(|(a, b)| a.same_content(b));
+            if link || has_local(tree, child) {
                 names.insert(name, node.kind);
             }
         }
@@ -213,7 +216,7 @@ fn directory(dir: &Key) -> Key {
 }
 
 /// All pages of a directory.
-async fn list<S: Store>(store: &S, dir: &Key) -> Result<Arc<Listing>> {
+async fn list<S: Store>(store: &S, dir: &Key, root: bool) -> Result<Arc<Listing>> {
     let prefix = directory(dir);
     let asked = clock::now();
     let mut listing = Listing { asked, names: BTreeMap::new(), marked: false, hidden: 0 };
@@ -224,12 +227,20 @@ async fn list<S: Store>(store: &S, dir: &Key) -> Result<Arc<Listing>> {
         token = page.next.clone();
         listing.add(&prefix, page);
         if token.is_none() {
-            return Ok(Arc::new(listing));
+            break;
         }
     }
+    if root && let Some(name) = Name::from_key(CONTROL) {
+        listing.names.remove(&name);
+    }
+    Ok(Arc::new(listing))
 }
 
 impl Listing {
+    fn is_nothing(&self) -> bool {
+        self.names.is_empty() && !self.marked && self.hidden == 0
+    }
+
     fn add(&mut self, prefix: &Key, page: Page) {
         for entry in page.entries {
             if entry.key == *prefix {
@@ -245,7 +256,6 @@ impl Listing {
         for dir in page.prefixes {
             let raw = dir.as_str().strip_suffix('/').unwrap_or(dir.as_str());
             match name_below(prefix, &Key::new(raw)) {
-                Some(name) if name.as_str() == CONTROL => {}
                 Some(name) => drop(self.names.insert(name, None)),
                 None => self.hidden += 1,
             }

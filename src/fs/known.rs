@@ -119,7 +119,7 @@ pub(super) fn new_headers(options: &FsOptions, key: &Key, attr: &Attr, head: &[u
     let mut headers = Headers::default();
     match attr.kind {
         Kind::Dir => headers.content_type = Some(DIR_TYPE.to_owned()),
-        Kind::Symlink => headers.content_type = Some(content_type::DEFAULT.to_owned()),
+        Kind::Symlink => headers.content_type = Some(content_type::UNKNOWN.to_owned()),
         Kind::File => set_type(&mut headers, key, head),
     }
     metadata::write(&mut headers.user, attr, options.mtime_ns);
@@ -134,7 +134,7 @@ pub(super) fn renamed_headers(headers: &Headers, to: &Key) -> Headers {
     let mut renamed = headers.clone();
     let (by_name, encoding) = content_type::headers_for(last(to));
     let kept = headers.content_type.as_deref().map_or("", |text| text.split(';').next().unwrap_or("").trim());
-    if by_name != content_type::DEFAULT && by_name != kept {
+    if by_name != content_type::UNKNOWN && by_name != kept {
         renamed.content_type = Some(by_name.to_owned());
         renamed.content_encoding = encoding.map(str::to_owned).or(renamed.content_encoding);
     }

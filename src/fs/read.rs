@@ -29,7 +29,7 @@ impl<S: Store> Fs<S> {
         }
         let content = state.content.as_ref()?;
         let range = clip(offset, len, state.version.as_ref()?.size);
-        self.contents.try_read(content, range)
+        self.contents.try_read(content, range, &handle.ahead).map(Ok)
     }
 
     pub async fn read(&self, fh: Fh, offset: u64, len: u32) -> Result<Bytes> {

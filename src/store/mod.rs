@@ -9,7 +9,9 @@
 pub mod bucket;
 pub mod faulty;
 pub mod memory;
+pub mod metadata;
 pub mod op;
+pub mod probe;
 
 use std::{
     collections::BTreeMap,
