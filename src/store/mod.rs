@@ -6,6 +6,10 @@
 //!
 //! [`conformance`]: https://docs.aws.amazon.com/AmazonS3/latest/API/API_Operations_Amazon_Simple_Storage_Service.html
 
+pub mod metadata;
+pub mod probe;
+pub mod s3;
+
 use std::{
     collections::BTreeMap,
     fmt,
