@@ -1,6 +1,7 @@
 //! What the store makes of answers that real servers give on bad days.
 
 mod fake;
+mod live;
 
 use std::time::Duration;
 
