@@ -170,6 +170,7 @@ pub(super) fn classify(fault: Fault) -> Error {
             | "NotSignedUp",
         ) => Error::unavailable(fault),
         (_, "EntityTooLarge") | (413, _) => Error::TooLarge,
+        (_, "EntityTooSmall" | "InvalidPart" | "InvalidPartOrder") => Error::Invalid,
         (_, "KeyTooLongError" | "KeyTooLong") => Error::NameTooLong,
         (_, "QuotaExceeded" | "XMinioStorageFull" | "InsufficientStorage") | (507, _) => Error::NoSpace,
         (_, "NotImplemented" | "MethodNotAllowed") | (405 | 501, _) => Error::Unsupported,
@@ -283,6 +284,7 @@ mod tests {
         check(400, "ExpiredToken", "Unavailable", Remedy::Renew);
         check(400, "", "Unavailable", Remedy::Renew);
         check(400, "EntityTooLarge", "TooLarge", Remedy::Nothing);
+        check(400, "InvalidPart", "Invalid", Remedy::Nothing);
         check(400, "KeyTooLongError", "NameTooLong", Remedy::Nothing);
         check(403, "QuotaExceeded", "NoSpace", Remedy::Renew);
         check(409, "ConditionalRequestConflict", "Unavailable", Remedy::Conflict);

@@ -136,6 +136,7 @@ impl S3Store {
         self.call("ListObjectsV2", Pace::Quick, list).await.map(drop)
     }
 
+    /// Without `encoding-type=url`: SeaweedFS says that it encodes here, and does not.
     pub(super) async fn list_uploads(&self, prefix: &str) -> Result<Vec<Upload>> {
         let answer = self
             .call("ListMultipartUploads", Pace::Quick, || {
@@ -143,17 +144,13 @@ impl S3Store {
                 request
                     .set_prefix((!prefix.is_empty()).then(|| prefix.to_owned()))
                     .max_uploads(i32::from(PAGE_MAX))
-                    .encoding_type(EncodingType::Url)
                     .set_request_payer(self.payer())
                     .send()
             })
             .await
             .map_err(classify_listing)?;
-        let encoded = answer.encoding_type() == Some(&EncodingType::Url);
         let uploads = answer.uploads.unwrap_or_default().into_iter();
-        Ok(uploads
-            .filter_map(|found| Some(Upload { key: decode(&found.key?, encoded)?, id: found.upload_id? }))
-            .collect())
+        Ok(uploads.filter_map(|found| Some(Upload { key: Key::new(&found.key?), id: found.upload_id? })).collect())
     }
 }
 

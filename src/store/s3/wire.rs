@@ -25,6 +25,12 @@ pub(super) fn decode_key(raw: &str) -> Option<String> {
     percent_decode(&spaced).decode_utf8().ok().map(Into::into)
 }
 
+/// Whether an XML document can name this key: XML 1.0 has no form at all for most control characters (section 2.2).
+pub(super) fn fits_xml(key: &Key) -> bool {
+    let fits = |c| matches!(c, '\t' | '\n' | '\r' | '\u{20}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..);
+    key.as_str().chars().all(fits)
+}
+
 /// `Content-Range: bytes FIRST-LAST/SIZE`: where the bytes begin, and how many the whole object has.
 pub(super) fn content_range(text: &str) -> Option<(u64, u64)> {
     let (range, size) = text.trim().strip_prefix("bytes")?.trim_start_matches([' ', '=']).split_once('/')?;
@@ -53,6 +59,12 @@ mod tests {
     #[test]
     fn copy_sources_keep_slashes() {
         assert_eq!(copy_source("b", &Key::new("a b/c+d/\u{e9}?")), "b/a%20b/c%2Bd/%C3%A9%3F");
+    }
+
+    #[test]
+    fn keys_in_xml() {
+        assert!(fits_xml(&Key::new("a b/\u{e9}\n<&>\u{1f600}")));
+        assert!(!fits_xml(&Key::new("a\u{1}")) && !fits_xml(&Key::new("\u{ffff}")));
     }
 
     #[test]

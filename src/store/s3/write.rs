@@ -145,6 +145,16 @@ impl S3Store {
     }
 
     pub(super) async fn delete_objects(&self, keys: &[Key]) -> Result<Vec<(Key, Error)>> {
+        let (batch, odd): (Vec<&Key>, Vec<&Key>) = keys.iter().partition(|key| wire::fits_xml(key));
+        let mut failed = match self.delete_batch(&batch).await {
+            Err(Error::Unsupported) => self.delete_each(&batch).await,
+            other => other?,
+        };
+        failed.extend(self.delete_each(&odd).await);
+        Ok(failed)
+    }
+
+    async fn delete_batch(&self, keys: &[&Key]) -> Result<Vec<(Key, Error)>> {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
@@ -152,29 +162,24 @@ impl S3Store {
         let ids = ids.collect::<Result<Vec<_>, _>>().map_err(Error::unavailable)?;
         let delete = Delete::builder().set_objects(Some(ids)).quiet(true).build().map_err(Error::unavailable)?;
         let sent = self
-            .call("DeleteObjects", Pace::Quick, || {
+            .call("DeleteObjects", Pace::Slow, || {
                 let request = self.client().delete_objects().bucket(&*self.bucket).delete(delete.clone());
                 request.set_request_payer(self.payer()).customize().mutate_request(add_content_md5).send()
             })
             .await;
-        let answer = match sent.map_err(classify) {
-            Ok(answer) => answer,
-            Err(Error::Unsupported) => return Ok(self.delete_each(keys).await),
-            Err(err) => return Err(err),
-        };
-        let failed = answer.errors.unwrap_or_default().into_iter();
+        let failed = sent.map_err(classify)?.errors.unwrap_or_default().into_iter();
         let failed = failed.filter(|failed| failed.code() != Some("NoSuchKey"));
-        Ok(failed
-            .map(|failed| (Key::new(failed.key().unwrap_or_default()), refused(failed.code(), failed.message())))
-            .collect())
+        let named =
+            failed.map(|failed| (Key::new(failed.key().unwrap_or_default()), refused(failed.code(), failed.message())));
+        Ok(named.collect())
     }
 
-    /// For servers without batch deletes.
-    async fn delete_each(&self, keys: &[Key]) -> Vec<(Key, Error)> {
+    /// For servers without batch deletes, and for keys that a batch cannot name.
+    async fn delete_each(&self, keys: &[&Key]) -> Vec<(Key, Error)> {
         let mut failed = Vec::new();
         for key in keys {
             if let Err(err) = self.delete_object(key, &Require::Anything).await {
-                failed.push((key.clone(), err));
+                failed.push((Key::clone(key), err));
             }
         }
         failed
