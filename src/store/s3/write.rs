@@ -138,8 +138,10 @@ impl S3Store {
                 request.set_if_match(self.if_match(require)).set_request_payer(self.payer()).send()
             })
             .await;
+        let repeated = sent.as_ref().is_err_and(|fault| fault.attempts > 1);
         match sent.map_err(classify) {
-            Err(Error::NotFound) if *require == Require::Anything => Ok(()),
+            // Of a repeated request the first may have done it; gone it is.
+            Err(Error::NotFound) if repeated || *require == Require::Anything => Ok(()),
             other => other.map(drop),
         }
     }
