@@ -11,7 +11,10 @@ pub mod bucket;
 pub mod conformance;
 pub mod faulty;
 pub mod memory;
+pub mod metadata;
 pub mod op;
+pub mod probe;
+pub mod s3;
 
 use std::{
     collections::BTreeMap,
