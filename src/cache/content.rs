@@ -85,7 +85,7 @@ impl Content {
 
     /// Whether a GET is on its way.
     pub(super) fn has_flights(&self) -> bool {
-        !self.state().flights.is_empty()
+        self.state().is_busy()
     }
 
     /// Everything is here, though the file may be writable still.

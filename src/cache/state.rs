@@ -50,6 +50,11 @@ pub(super) enum Trouble {
 }
 
 impl State {
+    /// Whether a GET is on its way.
+    pub(super) fn is_busy(&self) -> bool {
+        !self.flights.is_empty()
+    }
+
     /// The file, if all of `range` is in it.
     pub(super) fn covering(&self, range: &Range<u64>) -> Option<Arc<File>> {
         match &self.storage {

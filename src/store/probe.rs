@@ -207,3 +207,6 @@ fn accepted(answer: &Result<()>) -> Support {
         Err(_) => Support::Unknown,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,14 +21,15 @@ where
     G: Future<Output = ()>,
 {
     for side in [Side::Before, Side::After] {
-        for n in 1.. {
+        for n in 1_u32.. {
             assert!(n < 60, "the operation makes no end of requests");
             let bucket = bucket();
             prepare(bucket.inner());
             let host = Arc::new(Host::new(&bucket));
-            bucket.fail(None, n, side, lost_reply());
+            bucket.fail(None, n.into(), side, lost_reply());
             let done = act(Arc::clone(&host)).await;
             let struck = !bucket.is_armed();
+            let op = bucket.take_calls().get(n as usize - 1).map(|call| call.op);
             bucket.heal();
             if struck && let Err(err) = &done {
                 assert!(matches!(err, Error::Unavailable(_)), "request {n} {side:?}: {err:?} is not the failure");
@@ -36,8 +37,11 @@ where
             if !struck {
                 assert!(done.is_ok(), "without a failure: {done:?}");
             }
-            check(Host::new(&bucket), done, host).await;
-            assert_eq!(bucket.inner().uploads_open(), 0, "request {n} {side:?}");
+            check(Host::new(&bucket), done, Arc::clone(&host)).await;
+            host.fs.abort_leftovers().await.unwrap();
+            // Nobody can end an upload whose id never arrived; a rule of the bucket does (docs/OPERATIONS.md).
+            let unknown = usize::from(struck && op == Some(Op::Begin) && side == Side::After);
+            assert!(bucket.inner().uploads_open() <= unknown, "request {n} {side:?}");
             if !struck {
                 break;
             }
