@@ -142,6 +142,8 @@ pub struct Copy {
     /// REPLACE: the target gets exactly these, nothing is taken over from the source. `None` is the COPY directive: it
     /// gets what the source has.
     pub headers: Option<Headers>,
+    /// Bytes of the source, if the caller knows: the answer of S3 does not tell, and without it costs a HEAD.
+    pub size: Option<u64>,
     /// `x-amz-copy-source-if-match`. Fails with [`Error::Stale`]. Some servers ignore it.
     pub source: Option<ETag>,
     pub require: Require,
