@@ -9,6 +9,7 @@
 //! - [`store`]: the bucket, as a trait, with its implementations.
 //! - [`freshness`]: when an answer may come from memory, and how many askers share one request.
 //! - [`fs`]: file system semantics, without a kernel.
+//! - [`telemetry`]: what a mount says about itself.
 
 pub mod clock;
 pub mod config;
@@ -17,3 +18,4 @@ pub mod freshness;
 pub mod fs;
 pub mod model;
 pub mod store;
+pub mod telemetry;
