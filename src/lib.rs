@@ -5,12 +5,14 @@
 //! `cli -> mount -> fuse -> fs -> {cache, upload, freshness, cdn} -> store -> model`, with `error`, `clock` and
 //! `config` beneath all.
 //!
+//! - [`cli`]: the command line.
 //! - [`model`]: values and decisions, no I/O.
 //! - [`store`]: the bucket, as a trait, with its implementations.
 //! - [`freshness`]: when an answer may come from memory, and how many askers share one request.
 //! - [`fs`]: file system semantics, without a kernel.
 //! - [`telemetry`]: what a mount says about itself.
 
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod error;

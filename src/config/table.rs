@@ -102,6 +102,11 @@ pub(super) fn find(name: &str) -> Option<(&'static Row, Meaning)> {
     })
 }
 
+/// Whether an option of this name, in the spelling with underscores, makes no sense without a value.
+pub fn takes_value(name: &str) -> bool {
+    find(name).is_some_and(|(row, meaning)| row.kind != Kind::Flag && !matches!(meaning, Meaning::Absent(_)))
+}
+
 /// Rows that belong together.
 #[derive(Clone, Copy, Debug)]
 pub struct Section {

@@ -191,3 +191,6 @@ impl<S: Store> Store for Counted<S> {
         self.watch(Op::Uploads, prefix, self.store.uploads(prefix)).await
     }
 }
+
+#[cfg(test)]
+mod tests;
