@@ -9,9 +9,11 @@
 //! - [`model`]: values and decisions, no I/O.
 //! - [`store`]: the bucket, as a trait, with its implementations.
 //! - [`freshness`]: when an answer may come from memory, and how many askers share one request.
+//! - [`cdn`]: what a CDN needs of an object.
 //! - [`fs`]: file system semantics, without a kernel.
 //! - [`telemetry`]: what a mount says about itself.
 
+pub mod cdn;
 pub mod cli;
 pub mod clock;
 pub mod config;

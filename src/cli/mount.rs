@@ -5,7 +5,7 @@ use std::{
     ffi::OsString,
     fmt::Display,
     fs,
-    os::unix::{net::UnixStream, process::CommandExt as _},
+    os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -19,7 +19,6 @@ use crate::{
         words::{self, Word},
     },
     telemetry::{
-        control,
         logging::{self, To},
         ready::Ready,
     },
@@ -106,7 +105,6 @@ fn serve<E: Display>(
         return Err(Failure::system(format!("cannot start again: {err}")));
     }
     parsed.warnings.iter().for_each(|warning| complain(&format!("warning: {warning}")));
-    refuse_second(&parsed.options.mountpoint)?;
     if !parsed.options.mount.foreground {
         let mut command = again(args)?;
         command.env(BACKGROUND, "1").envs(wanted);
@@ -170,13 +168,4 @@ fn again(args: &[OsString]) -> Result<Command, Failure> {
         command.arg0(name).args(rest);
     }
     Ok(command)
-}
-
-/// A mount that is served already is not covered by a second one.
-fn refuse_second(mountpoint: &Path) -> Result<(), Failure> {
-    let socket = control::directory().map(|directory| control::path(&directory, mountpoint));
-    match socket.and_then(UnixStream::connect) {
-        Ok(_) => Err(Failure::mount(format!("{} is mounted already", mountpoint.display()))),
-        Err(_) => Ok(()),
-    }
 }

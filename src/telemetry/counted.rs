@@ -9,11 +9,11 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{Telemetry, counters::Op, inflight::Flight};
+use super::{Telemetry, inflight::Flight};
 use crate::{
     error::{Error, Result},
     model::{key::Key, version::ETag},
-    store::{Body, Chunks, Copy, Get, Got, Headers, List, Object, Page, Part, Require, Store, Stored, Upload},
+    store::{Body, Chunks, Copy, Get, Got, Headers, List, Object, Page, Part, Require, Store, Stored, Upload, op::Op},
 };
 
 /// `S`, watched.

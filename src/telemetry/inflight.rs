@@ -6,8 +6,8 @@ use std::{
     time::Instant,
 };
 
-use super::{counters::Op, status::Call};
-use crate::clock;
+use super::status::Call;
+use crate::{clock, store::op::Op};
 
 /// All calls in flight. There are as many as the callers allow themselves; this adds no bound.
 #[derive(Debug, Default)]
