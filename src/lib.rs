@@ -23,3 +23,4 @@ pub mod fs;
 pub mod model;
 pub mod store;
 pub mod telemetry;
+pub mod upload;

@@ -6,6 +6,11 @@
 //!
 //! [`conformance`]: https://docs.aws.amazon.com/AmazonS3/latest/API/API_Operations_Amazon_Simple_Storage_Service.html
 
+pub mod bucket;
+pub mod faulty;
+pub mod memory;
+pub mod op;
+
 use std::{
     collections::BTreeMap,
     fmt,

@@ -1,0 +1,3 @@
+//! Dirty bytes, and how they get into the bucket.
+
+pub mod staging;
