@@ -52,7 +52,7 @@ enum Command {
 
 #[derive(Debug, clap::Args)]
 struct MountArgs {
-    /// BUCKET, BUCKET:/PREFIX or s3://BUCKET/PREFIX
+    #[arg(help = "BUCKET, BUCKET:/PREFIX or s3://BUCKET/PREFIX")]
     source: String,
     /// The directory to mount on
     dir: PathBuf,
@@ -66,6 +66,7 @@ struct MountArgs {
 
 /// As mount(8) calls its helpers (section "EXTERNAL HELPERS").
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "mount(8) has that many flags")]
 struct HelperArgs {
     source: String,
     dir: PathBuf,
@@ -160,8 +161,8 @@ fn dispatch<E: Display>(args: &[OsString], mount: impl FnOnce(Options, Ready) ->
         Err(err) => return Err(Failure::usage(first_line(&err))),
     };
     match cli.command {
-        Command::Mount(command) => mount::command(args, command, words, mount),
-        Command::Helper(command) => mount::helper(args, command, words, mount),
+        Command::Mount(command) => mount::command(args, &command, words, mount),
+        Command::Helper(command) => mount::helper(args, &command, words, mount),
         Command::Umount(command) => umount::command(&command),
         Command::Status(command) => status::command(&command, &mut io::stdout().lock()),
         Command::Version => writeln!(io::stdout(), "originfs {}", env!("CARGO_PKG_VERSION")).map_err(Failure::system),

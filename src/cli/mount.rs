@@ -28,13 +28,13 @@ use crate::{
 const BACKGROUND: &str = "ORIGINFS_BACKGROUND";
 /// How long the parent waits: a boot may take this long until the network is there. systemd's own limit for a mount is
 /// shorter, 90 s, so there it decides.
-const READY_WAIT: Duration = Duration::from_secs(300);
+const READY_WAIT: Duration = Duration::from_mins(5);
 /// For a child of mount(8) without PATH: where fusermount3 and credential processes are.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 pub(super) fn command<E: Display>(
     args: &[OsString],
-    command: MountArgs,
+    command: &MountArgs,
     mut words: Vec<Word>,
     mount: impl FnOnce(Options, Ready) -> Result<(), E>,
 ) -> Result<(), Failure> {
@@ -48,7 +48,7 @@ pub(super) fn command<E: Display>(
 
 pub(super) fn helper<E: Display>(
     args: &[OsString],
-    command: HelperArgs,
+    command: &HelperArgs,
     mut words: Vec<Word>,
     mount: impl FnOnce(Options, Ready) -> Result<(), E>,
 ) -> Result<(), Failure> {
@@ -59,7 +59,7 @@ pub(super) fn helper<E: Display>(
     let unknown = if command.sloppy { Unknown::Warn } else { Unknown::Refuse };
     let parsed = prepare(&command.source, &command.dir, &words, unknown)?;
     if command.fake {
-        parsed.warnings.iter().for_each(|warning| complain(&format!("warning: {warning}")));
+        warn(&parsed.warnings);
         return Ok(());
     }
     serve(args, parsed, mount)
@@ -104,7 +104,7 @@ fn serve<E: Display>(
         let err = again(args)?.envs(wanted).exec();
         return Err(Failure::system(format!("cannot start again: {err}")));
     }
-    parsed.warnings.iter().for_each(|warning| complain(&format!("warning: {warning}")));
+    warn(&parsed.warnings);
     if !parsed.options.mount.foreground {
         let mut command = again(args)?;
         command.env(BACKGROUND, "1").envs(wanted);
@@ -133,7 +133,9 @@ fn run<E: Display>(
 ) -> Result<(), Failure> {
     let to = options.mount.log_file.clone().map_or(otherwise, To::File);
     logging::init(&to, options.mount.debug).map_err(|err| Failure::system(format!("cannot start the log: {err}")))?;
-    warnings.iter().for_each(|warning| log::warn!("{warning}"));
+    for warning in warnings {
+        log::warn!("{warning}");
+    }
     mount(options, ready).map_err(|err| {
         if to != To::Stderr {
             // The terminal may be gone.
@@ -141,6 +143,13 @@ fn run<E: Display>(
         }
         Failure::mount(err)
     })
+}
+
+/// Tells whoever typed the options.
+fn warn(warnings: &[String]) {
+    for warning in warnings {
+        complain(&format!("warning: {warning}"));
+    }
 }
 
 /// The variables that are not yet as they should be: those asked for, and what mount(8) leaves out under systemd.

@@ -18,18 +18,15 @@ use super::{Failure, UmountArgs, place};
 use crate::telemetry::control;
 
 /// How long the process behind the mount may take to end: it flushes what is left.
-const END_WAIT: Duration = Duration::from_secs(60);
+const END_WAIT: Duration = Duration::from_mins(1);
 
 pub(super) fn command(command: &UmountArgs) -> Result<(), Failure> {
     let shown = command.dir.display();
     let dir = place::resolve(&command.dir).map_err(|err| Failure::usage(format!("{shown}: {err}")))?;
     // Before: the socket is gone by the time the process is.
     let process = control::directory().and_then(|sockets| UnixStream::connect(control::path(&sockets, &dir))).ok();
-    if geteuid().is_root() {
-        unmount(&dir, command.lazy)?
-    } else {
-        ask_fusermount(&dir, command.lazy)?
-    }
+    let unmount = if geteuid().is_root() { unmount } else { ask_fusermount };
+    unmount(&dir, command.lazy)?;
     match process {
         Some(process) if !command.lazy => wait(process)
             .map_err(|err| Failure::system(format!("{shown} is unmounted, but its process has not ended: {err}"))),

@@ -122,6 +122,7 @@ pub struct CacheOptions {
 
 /// How the mount itself behaves.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub struct MountOptions {
     /// Stay in the foreground; else the parent returns when the mount answers.
     pub foreground: bool,

@@ -196,15 +196,15 @@ fn encryption(given: &Given) -> Result<(Option<String>, Option<String>), Error> 
     let (sse, key) = match sse.as_str() {
         "1" | "true" | "AES256" | "aes256" => ("AES256", key),
         "kmsid" | "k" | "kms" | KMS => (KMS, key),
-        other => match other.strip_prefix("kmsid:").or(other.strip_prefix("k:")).filter(|id| !id.is_empty()) {
-            Some(id) => (KMS, Some(id.to_owned())),
-            None => {
+        other => {
+            let id = other.strip_prefix("kmsid:").or(other.strip_prefix("k:")).filter(|id| !id.is_empty());
+            let Some(id) = id else {
                 let word = given.word("sse").map(written).unwrap_or_default();
-                return Err(Error::new(format!(
-                    "{word}: expected AES256 or aws:kms (keys of your own are not supported)"
-                )));
-            }
-        },
+                let expected = "expected AES256 or aws:kms (keys of your own are not supported)";
+                return Err(Error::new(format!("{word}: {expected}")));
+            };
+            (KMS, Some(id.to_owned()))
+        }
     };
     if sse != KMS && key.is_some() {
         return Err(Error::new("sse_kms_key_id needs sse=aws:kms"));
@@ -255,8 +255,9 @@ impl Own<'_> {
             hash.update(part);
             hash.update([0]);
         }
-        let hex: String = hash.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect();
-        format!("{}-{hex}", self.bucket)
+        let mut first = [0; 8];
+        first[2..].copy_from_slice(&hash.finalize()[..6]);
+        format!("{}-{:012x}", self.bucket, u64::from_be_bytes(first))
     }
 }
 

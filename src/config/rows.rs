@@ -13,7 +13,7 @@ use crate::store::{PART_MIN, SINGLE_MAX};
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 /// The longest deadline or age that makes sense: a year. It also keeps every sum of times far from overflow.
-const YEAR: Duration = Duration::from_secs(365 * 86_400);
+const YEAR: Duration = Duration::from_hours(365 * 24);
 const MILLISECOND: Duration = Duration::from_millis(1);
 
 const fn row(

@@ -259,13 +259,12 @@ fn every_option_does_something() {
             (_, Kind::Flag) if row.default.text() == "true as root" => "false",
             (_, Kind::Flag) => "true",
             (_, Kind::Size { .. }) => "77M",
-            (_, Kind::Span { .. }) => "77s",
             (_, Kind::Mode) => "0077",
             (_, Kind::User | Kind::Group | Kind::Number { .. }) => "77",
             (_, Kind::Word(words)) => words.last().unwrap(),
             (_, Kind::Path) => "/tmp/77",
             (_, Kind::Text) => "text",
-            (_, Kind::Freshness) => "77s",
+            (_, Kind::Span { .. } | Kind::Freshness) => "77s",
         };
         let after = format!("{:?}", good(&format!("{}={value}", row.name)).options);
         assert!(row.name == "bucket" || after != before, "{}={value} changes nothing", row.name);

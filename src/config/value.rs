@@ -163,7 +163,7 @@ mod tests {
     fn freshness_modes() {
         assert_eq!(freshness("open", SECOND), Some(Freshness::Open { stat_ttl: SECOND }));
         assert_eq!(freshness("strict", SECOND), Some(Freshness::Strict));
-        assert_eq!(freshness("5m", SECOND), Some(Freshness::Age(Duration::from_secs(300))));
+        assert_eq!(freshness("5m", SECOND), Some(Freshness::Age(Duration::from_mins(5))));
         assert_eq!(freshness("30", SECOND), Some(Freshness::Age(Duration::from_secs(30))));
         assert_eq!(freshness("0", SECOND), Some(Freshness::Strict));
         assert_eq!(freshness("bus", SECOND), None);
@@ -177,7 +177,10 @@ mod tests {
 
         #[test]
         fn no_text_panics(text in "\\PC*|[0-9.kmgtsh]*", unit: u64) {
-            let _ = (size(&text, unit), duration(&text, SECOND), mode(&text), flag(&text), freshness(&text, SECOND));
+            prop_assert!(mode(&text).is_none_or(|mode| mode <= 0o7777));
+            prop_assert!(size(&text, unit).is_none() || text.starts_with(|c: char| c.is_ascii_digit()));
+            prop_assert_eq!(duration(&text, SECOND).is_some_and(|age| age > SECOND), matches!(freshness(&text, SECOND), Some(Freshness::Age(age)) if age > SECOND));
+            prop_assert!(flag(&text).is_none() || text.len() <= 5);
         }
     }
 }

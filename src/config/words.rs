@@ -87,7 +87,7 @@ mod tests {
         check(r"a=x\,y,b", &[("a", Some("x,y")), ("b", None)]);
         check(r#"a="x,y",b='p,"q"'"#, &[("a", Some("x,y")), ("b", Some("p,\"q\""))]);
         check(r"a=C:\dir\\x", &[("a", Some(r"C:\dir\x"))]);
-        check(r#"a=it's,b"#, &[("a", Some("it's")), ("b", None)]);
+        check(r"a=it's,b", &[("a", Some("it's")), ("b", None)]);
     }
 
     #[test]
@@ -105,7 +105,7 @@ mod tests {
 
         #[test]
         fn no_text_panics(text in "\\PC*|[-a=,\"'\\\\]*") {
-            let _ = split(&text);
+            split(&text).ok();
         }
     }
 }

@@ -58,8 +58,9 @@ pub fn directory() -> io::Result<PathBuf> {
 pub fn path(directory: &Path, mountpoint: &Path) -> PathBuf {
     let digest = Sha256::digest(mountpoint.as_os_str().as_encoded_bytes());
     // The path of a socket has at most 107 bytes (unix(7)), so a mount point's own path may not fit.
-    let name: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    directory.join(format!("{name}.sock"))
+    let mut first = [0; 8];
+    first.copy_from_slice(&digest[..8]);
+    directory.join(format!("{:016x}.sock", u64::from_be_bytes(first)))
 }
 
 /// A socket that listens; removed when dropped.
@@ -142,8 +143,8 @@ where
 
 async fn converse<F, Fut>(mut stream: UnixStream, status: &F) -> io::Result<()>
 where
-    F: Fn() -> Fut,
-    Fut: Future<Output = Status>,
+    F: Fn() -> Fut + Sync,
+    Fut: Future<Output = Status> + Send,
 {
     let peer = stream.peer_cred()?.uid();
     if peer != 0 && peer != geteuid().as_raw() {

@@ -55,7 +55,7 @@ fn release_terminal() -> io::Result<()> {
     told
 }
 
-/// Sends `state` to the service manager, if there is one (sd_notify(3)): `READY=1`, `STATUS=...`, `WATCHDOG=1`,
+/// Sends `state` to the service manager, if there is one (`sd_notify(3)`): `READY=1`, `STATUS=...`, `WATCHDOG=1`,
 /// `STOPPING=1`. It is not worth failing for.
 pub fn systemd(state: &str) {
     let Some(socket) = env::var_os("NOTIFY_SOCKET") else { return };
@@ -73,7 +73,7 @@ fn send(socket: &[u8], state: &str) -> io::Result<()> {
     UnixDatagram::unbound()?.send_to_addr(state.as_bytes(), &address).map(drop)
 }
 
-/// How often systemd wants to hear `WATCHDOG=1`, if at all: half of what it allows (sd_watchdog_enabled(3)).
+/// How often systemd wants to hear `WATCHDOG=1`, if at all: half of what it allows (`sd_watchdog_enabled(3)`).
 pub fn watchdog_interval() -> Option<std::time::Duration> {
     let ours = |pid: String| pid.parse() == Ok(process::id());
     if !env::var("WATCHDOG_PID").map_or(true, ours) {

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::counters::Requests;
+use crate::freshness::Freshness;
 
 /// All that one mount says about itself. Times are seconds since 1970, sizes are bytes.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Status {
     pub mount: Mount,
-    /// As `freshness=` would say it.
+    /// See [`freshness`].
     pub freshness: String,
     pub passthrough: Passthrough,
     /// Which conditions the server was found to honour, by operation and header; empty while that is not known.
@@ -97,4 +98,13 @@ pub struct Failure {
     pub operation: String,
     pub key: String,
     pub cause: String,
+}
+
+/// A freshness mode as its options would say it.
+pub fn freshness(mode: Freshness) -> String {
+    match mode {
+        Freshness::Open { stat_ttl } => format!("open, stat_ttl {stat_ttl:?}"),
+        Freshness::Strict => "strict".to_owned(),
+        Freshness::Age(age) => format!("{age:?}"),
+    }
 }
