@@ -95,8 +95,11 @@ impl<P> Tree<P> {
     /// The key that `name` below `parent` has. `Err(true)`: too long for a key; `Err(false)`: `parent` has no place.
     pub fn child_key(&self, parent: NodeId, name: &Name) -> Result<Key, bool> {
         let dir = self.key(parent).ok_or(false)?;
-        let key =
-            if dir.as_str().is_empty() { Key::new(name.as_str()) } else { Key::new(&format!("{dir}/{}", name.as_str())) };
+        let key = if dir.as_str().is_empty() {
+            Key::new(name.as_str())
+        } else {
+            Key::new(&format!("{dir}/{}", name.as_str()))
+        };
         // One byte is left for the slash of a marker.
         if key.as_str().len() < KEY_MAX { Ok(key) } else { Err(true) }
     }

@@ -242,12 +242,22 @@ impl Body {
         Self { chunks: Box::pin(chunks), left: len }
     }
 
+    /// Bytes that are still to come.
+    pub fn left(&self) -> u64 {
+        self.left
+    }
+
     /// The next chunk; `None` after the last byte.
     pub async fn next(&mut self) -> Option<Result<Bytes>> {
+        std::future::poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    /// [`Self::next`], for bodies that wrap one.
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
         if self.left == 0 {
-            return None;
+            return Poll::Ready(None);
         }
-        match std::future::poll_fn(|cx| self.chunks.as_mut().poll_chunk(cx)).await {
+        self.chunks.as_mut().poll_chunk(cx).map(|chunk| match chunk {
             Some(Ok(chunk)) => match self.left.checked_sub(chunk.len() as u64) {
                 Some(left) => {
                     self.left = left;
@@ -257,7 +267,7 @@ impl Body {
             },
             Some(Err(err)) => Some(Err(err)),
             None => Some(Err(Error::unavailable(format!("the body ended {} bytes early", self.left)))),
-        }
+        })
     }
 
     /// All of it, in memory: for small bodies only.
