@@ -12,6 +12,8 @@
 //! - [`cdn`]: what a CDN needs of an object.
 //! - [`fs`]: file system semantics, without a kernel.
 //! - [`telemetry`]: what a mount says about itself.
+//! - [`fuse`]: the kernel's requests as calls of `fs`.
+//! - [`mount`]: the life of a mount, from the checks before it to the uploads after it.
 
 pub mod cache;
 pub mod cdn;
@@ -21,7 +23,9 @@ pub mod config;
 pub mod error;
 pub mod freshness;
 pub mod fs;
+pub mod fuse;
 pub mod model;
+pub mod mount;
 pub mod store;
 pub mod telemetry;
 pub mod upload;
