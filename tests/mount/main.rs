@@ -1,0 +1,19 @@
+//! Mounts the file system for real and holds it to its promises, through the kernel, with std and system calls only.
+//!
+//! The server is our development server, started here, unless `ORIGINFS_TEST_S3` names another that `scripts/servers`
+//! started. Needs root and `/dev/fuse`: without them the tests pass by with a message, and fail if `CI` is set.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
+
+mod attributes;
+mod coherence;
+mod directories;
+mod failure;
+mod files;
+mod foreign;
+mod harness;
+mod large;
+mod mounting;
+mod names;
+mod renames;
+mod special;
