@@ -31,10 +31,16 @@ free_port() {
 
 is_mounted() { mountpoint -q "$1"; }
 
-# The binary of a debug build, where cargo puts it.
-binary() { echo "${CARGO_TARGET_DIR:-$root/target}/debug/$1"; }
+# Which build the scripts run: debug, or release where speed is the matter.
+profile=${ORIGINFS_PROFILE:-debug}
+binary() { echo "${CARGO_TARGET_DIR:-$root/target}/$profile/$1"; }
 
-build_binaries() { (cd "$root" && cargo build --locked --features dev-s3 --bins); }
+# build CARGO-OPTIONS...: the programs, both, in that profile.
+build() {
+    local flags=()
+    [[ $profile == debug ]] || flags=(--release)
+    (cd "$root" && cargo build --locked --features dev-s3 --bins "${flags[@]}" "$@")
+}
 
 need_fuse() {
     [[ -c /dev/fuse ]] || fail "no /dev/fuse here: mounting needs it (in a container: --device /dev/fuse --cap-add SYS_ADMIN)"
