@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sourced by the other scripts: the words they share. Not a command.
 set -euo pipefail
 

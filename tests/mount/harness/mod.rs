@@ -17,7 +17,7 @@ use nix::errno::Errno;
 use sha2::{Digest, Sha256};
 
 /// Longer than anything on loopback takes on a busy machine; reaching it is a failure.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Waits until `condition` holds. Panics with `what` when that takes longer than [`PATIENCE`].
 #[track_caller]

@@ -15,6 +15,13 @@ pub(crate) struct Request {
     pub(crate) target: String,
 }
 
+impl Request {
+    /// The target without its query: of a listing it tells only the bucket.
+    pub(crate) fn path(&self) -> &str {
+        self.target.split('?').next().unwrap_or_default()
+    }
+}
+
 /// What happens to requests.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Fault {
