@@ -6,6 +6,16 @@
 //!
 //! [`conformance`]: https://docs.aws.amazon.com/AmazonS3/latest/API/API_Operations_Amazon_Simple_Storage_Service.html
 
+pub mod bucket;
+#[cfg(any(test, feature = "dev-s3"))]
+pub mod conformance;
+pub mod faulty;
+pub mod memory;
+pub mod metadata;
+pub mod op;
+pub mod probe;
+pub mod s3;
+
 use std::{
     collections::BTreeMap,
     fmt,
@@ -15,6 +25,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     error::{Error, Result},
@@ -34,7 +45,7 @@ pub const SINGLE_MAX: u64 = 5 << 30;
 pub const PART_MIN: u64 = 5 << 20;
 
 /// What an object carries beside its bytes. What we did not set we keep: see `PROMISE 6` in docs/SEMANTICS.md.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Headers {
     pub content_type: Option<String>,
     pub cache_control: Option<String>,

@@ -1,0 +1,216 @@
+//! What breaks: rules in the order they were made, and the log of requests that they are judged by.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Mutex, MutexGuard},
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+/// Requests that the log keeps, oldest dropped first: at ~100 bytes each, 10 MiB. The counters go on.
+const LOG_MAX: usize = 100_000;
+
+/// When something happens, and what.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Rule {
+    /// A call of the S3 API, as `GetObject`; any call if it is not given.
+    #[serde(default)]
+    op: Option<String>,
+    /// Only keys that start so.
+    #[serde(default)]
+    prefix: String,
+    /// Matching requests that pass first.
+    #[serde(default)]
+    skip: u64,
+    /// Requests that it strikes then; all of them if it is not given.
+    #[serde(default)]
+    times: Option<u64>,
+    action: Action,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) enum Action {
+    /// Waits so many milliseconds.
+    Latency(u64),
+    /// Answers this HTTP status.
+    Fail { status: u16, side: Side },
+    /// Closes the connection without an answer.
+    Drop(Side),
+    /// Never answers, and keeps the connection.
+    Blackhole(Side),
+    /// Waits until the rules are removed.
+    Freeze,
+    /// Closes the connection after so many bytes of the answer's body.
+    Cut(u64),
+}
+
+/// On which side of the effect.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Side {
+    Before,
+    After,
+}
+
+/// A way not to answer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Break {
+    Fail(u16),
+    Drop,
+    Blackhole,
+}
+
+/// What happens to one request.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Fate {
+    pub(crate) number: u64,
+    pub(crate) latency: Duration,
+    pub(crate) freeze: bool,
+    pub(crate) before: Option<Break>,
+    pub(crate) after: Option<Break>,
+    pub(crate) cut: Option<u64>,
+}
+
+/// A request in the log.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Entry {
+    /// Counted from the start of the server.
+    number: u64,
+    op: String,
+    bucket: String,
+    key: String,
+    /// The status of the answer; missing while there is none.
+    status: Option<u16>,
+}
+
+/// The log and the counters since they were cleared.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Log {
+    counts: BTreeMap<String, u64>,
+    requests: VecDeque<Entry>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Faults {
+    state: Mutex<State>,
+    /// How often the rules were removed.
+    thaws: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    rules: Vec<Rule>,
+    log: Log,
+    requests: u64,
+}
+
+impl Default for Faults {
+    fn default() -> Self {
+        Self { state: Mutex::default(), thaws: watch::Sender::new(0) }
+    }
+}
+
+impl Faults {
+    pub(crate) fn add(&self, rule: Rule) {
+        self.state().rules.push(rule);
+    }
+
+    pub(crate) fn rules(&self) -> Vec<Rule> {
+        self.state().rules.clone()
+    }
+
+    /// Removes all rules; what is frozen goes on.
+    pub(crate) fn clear(&self) {
+        self.state().rules.clear();
+        self.thaws.send_modify(|thaws| *thaws += 1);
+    }
+
+    /// To wait for the next [`Self::clear`].
+    pub(crate) fn thaws(&self) -> watch::Receiver<u64> {
+        self.thaws.subscribe()
+    }
+
+    pub(crate) fn log(&self) -> Log {
+        self.state().log.clone()
+    }
+
+    pub(crate) fn clear_log(&self) {
+        self.state().log = Log::default();
+    }
+
+    /// Logs a request and decides about it.
+    pub(crate) fn enter(&self, op: &str, bucket: &str, key: &str) -> Fate {
+        let mut state = self.state();
+        state.requests += 1;
+        let number = state.requests;
+        let log = &mut state.log;
+        *log.counts.entry(op.to_owned()).or_default() += 1;
+        if log.requests.len() == LOG_MAX {
+            log.requests.pop_front();
+        }
+        let text = str::to_owned;
+        log.requests.push_back(Entry { number, op: text(op), bucket: text(bucket), key: text(key), status: None });
+        let mut fate = Fate { number, ..Fate::default() };
+        for rule in &mut state.rules {
+            if rule.strikes(op, key) {
+                fate.suffer(&rule.action);
+            }
+        }
+        state.rules.retain(|rule| rule.times != Some(0));
+        fate
+    }
+
+    /// Logs the answer of a request.
+    pub(crate) fn answered(&self, number: u64, status: u16) {
+        let mut state = self.state();
+        let found = state.log.requests.binary_search_by_key(&number, |entry| entry.number);
+        if let Ok(index) = found {
+            state.log.requests[index].status = Some(status);
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("a panic left the rules half-changed")
+    }
+}
+
+impl Rule {
+    fn strikes(&mut self, op: &str, key: &str) -> bool {
+        if self.op.as_deref().is_some_and(|of| of != op) || !key.starts_with(&self.prefix) {
+            return false;
+        }
+        if self.skip > 0 {
+            self.skip -= 1;
+            return false;
+        }
+        match &mut self.times {
+            Some(0) => false,
+            Some(times) => {
+                *times -= 1;
+                true
+            }
+            None => true,
+        }
+    }
+}
+
+impl Fate {
+    fn suffer(&mut self, action: &Action) {
+        let (side, broken) = match *action {
+            Action::Latency(ms) => return self.latency += Duration::from_millis(ms),
+            Action::Freeze => return self.freeze = true,
+            Action::Cut(bytes) => return self.cut = Some(bytes),
+            Action::Fail { status, side } => (side, Break::Fail(status)),
+            Action::Drop(side) => (side, Break::Drop),
+            Action::Blackhole(side) => (side, Break::Blackhole),
+        };
+        match side {
+            Side::Before => self.before = Some(broken),
+            Side::After => self.after = Some(broken),
+        }
+    }
+}

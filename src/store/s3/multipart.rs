@@ -1,0 +1,141 @@
+//! Multipart uploads.
+
+use std::ops::Range;
+
+use aws_sdk_s3::{
+    primitives::ByteStream,
+    types::{CompletedMultipartUpload, CompletedPart},
+};
+use bytes::Bytes;
+
+use super::{
+    S3Store,
+    call::{self, Pace},
+    fault::classify,
+    wire,
+    write::{dress, if_none_match},
+};
+use crate::{
+    error::{Error, Result},
+    model::{key::Key, version::ETag},
+    store::{Headers, PARTS_MAX, Part, Require, Stored, Upload},
+};
+
+impl S3Store {
+    /// Always with a name: a repeated completion is refused even without a condition, because the upload
+    /// is gone.
+    pub(super) async fn create_upload(&self, key: &Key, headers: &Headers) -> Result<Upload> {
+        let operation = call::operation_id();
+        let answer = self
+            .call("CreateMultipartUpload", Pace::Quick, || {
+                let request = self.client().create_multipart_upload().key(key.as_str());
+                dress!(request, self, headers, Some(operation.as_str())).send()
+            })
+            .await
+            .map_err(classify)?;
+        let id = answer.upload_id.ok_or_else(|| Error::unavailable("CreateMultipartUpload: no upload id"))?;
+        self.uploads().put(id.clone(), operation);
+        Ok(Upload { key: key.clone(), id })
+    }
+
+    pub(super) async fn upload_part(&self, upload: &Upload, number: u32, body: Bytes) -> Result<Part> {
+        let (size, md5, at) = (body.len() as u64, self.md5(&body), part_number(number)?);
+        let answer = self
+            .call("UploadPart", Pace::Upload(body.len()), || {
+                let request = self.client().upload_part().bucket(&*self.bucket).key(upload.key.as_str());
+                request
+                    .upload_id(&upload.id)
+                    .part_number(at)
+                    .body(ByteStream::from(body.clone()))
+                    .set_content_md5(md5.clone())
+                    .set_request_payer(self.payer())
+                    .send()
+            })
+            .await
+            .map_err(classify)?;
+        let etag = answer.e_tag.ok_or_else(|| Error::unavailable("UploadPart: no ETag in the answer"))?;
+        Ok(Part { number, etag: ETag::new(&etag), size })
+    }
+
+    pub(super) async fn upload_part_copy(
+        &self,
+        upload: &Upload,
+        number: u32,
+        from: &Key,
+        range: Range<u64>,
+        source: &ETag,
+    ) -> Result<Part> {
+        let at = part_number(number)?;
+        let last = range.end.checked_sub(1).filter(|_| !range.is_empty()).ok_or(Error::Invalid)?;
+        let copy_source = wire::copy_source(&self.bucket, from);
+        let answer = self
+            .call("UploadPartCopy", Pace::Slow, || {
+                let request = self.client().upload_part_copy().bucket(&*self.bucket).key(upload.key.as_str());
+                request
+                    .upload_id(&upload.id)
+                    .part_number(at)
+                    .copy_source(&copy_source)
+                    .copy_source_range(format!("bytes={}-{last}", range.start))
+                    .copy_source_if_match(source.as_str())
+                    .set_request_payer(self.payer())
+                    .send()
+            })
+            .await
+            .map_err(classify)?;
+        let etag = answer.copy_part_result.and_then(|result| result.e_tag);
+        let etag = etag.ok_or_else(|| Error::unavailable("UploadPartCopy: no ETag in the answer"))?;
+        Ok(Part { number, etag: ETag::new(&etag), size: range.end - range.start })
+    }
+
+    pub(super) async fn complete_upload(&self, upload: &Upload, parts: &[Part], require: &Require) -> Result<Stored> {
+        self.admit(require, |known| (known.complete, known.version))?;
+        let operation = self.uploads().get(&upload.id).cloned();
+        let completed = parts.iter().map(|part| {
+            let number = part_number(part.number)?;
+            Ok(CompletedPart::builder().part_number(number).e_tag(part.etag.as_str()).build())
+        });
+        let completed = CompletedMultipartUpload::builder().set_parts(Some(completed.collect::<Result<_>>()?)).build();
+        let sent = self
+            .call("CompleteMultipartUpload", Pace::Slow, || {
+                let request = self.client().complete_multipart_upload().bucket(&*self.bucket).key(upload.key.as_str());
+                request
+                    .upload_id(&upload.id)
+                    .multipart_upload(completed.clone())
+                    .set_if_none_match(if_none_match(require))
+                    .set_if_match(self.if_match(require))
+                    .set_request_payer(self.payer())
+                    .send()
+            })
+            .await;
+        let size = parts.iter().map(|part| part.size).sum();
+        let stored = match sent {
+            Ok(answer) => self.stored(&upload.key, answer.e_tag, size).await,
+            Err(fault) => self.settle(&upload.key, fault, require, operation.as_deref()).await,
+        };
+        if stored.is_ok() {
+            self.uploads().pop(&upload.id);
+        }
+        stored
+    }
+
+    pub(super) async fn abort_upload(&self, upload: &Upload) -> Result<()> {
+        let sent = self
+            .call("AbortMultipartUpload", Pace::Quick, || {
+                let request = self.client().abort_multipart_upload().bucket(&*self.bucket).key(upload.key.as_str());
+                request.upload_id(&upload.id).set_request_payer(self.payer()).send()
+            })
+            .await;
+        match sent.map_err(classify) {
+            Ok(_) | Err(Error::NotFound) => {
+                self.uploads().pop(&upload.id);
+                Ok(())
+            }
+            Err(err) => Err(err),
+        }
+    }
+}
+
+fn part_number(number: u32) -> Result<i32> {
+    let within = (1..=PARTS_MAX).contains(&number);
+    i32::try_from(number).ok().filter(|_| within).ok_or(Error::Invalid)
+}
