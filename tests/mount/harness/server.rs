@@ -7,6 +7,8 @@ use std::{
     sync::OnceLock,
 };
 
+use super::fresh_dir;
+
 /// Which server it is, because they differ in what they can be asked.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Kind {
@@ -70,10 +72,14 @@ fn from_env() -> Option<Server> {
 fn start() -> Server {
     let (access_key, secret_key, bucket) = ("OFTESTACCESSKEY0000", "oftestsecretkey000000000000", "originfs-test");
     // The server lives as long as this process, however that ends: then `read` sees the end of its input.
-    let guarded = r#"exec 3<&0; "$@" <&- & read -r _ <&3; kill $!; wait"#;
+    let data = fresh_dir();
+    let guarded = r#"exec 3<&0; "$@" <&- & read -r _ <&3; kill $!; wait; rm -rf "$DATA""#;
     let mut child = Command::new("/bin/sh")
         .args(["-c", guarded, "sh", env!("CARGO_BIN_EXE_originfs-dev-s3"), "--listen", "127.0.0.1:0"])
         .args(["--access-key", access_key, "--secret-key", secret_key, "--bucket", bucket])
+        .arg("--data")
+        .arg(&data)
+        .env("DATA", &data)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
