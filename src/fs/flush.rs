@@ -177,12 +177,13 @@ impl<S: Store> Fs<S> {
         let head = head.unwrap_or_default();
         let headers = known::new_headers(&self.options, key, &attr, &head);
         let require = if exclusive { Require::Absent } else { Require::Anything };
-        let copy = Copy { headers: Some(headers), source: Some(base.version.etag.clone()), require };
+        let source = Some(base.version.etag.clone());
+        let copy = Copy { headers: Some(headers), size: Some(dirty.size), source, require };
         let at = clock::now();
         match self.store.copy(&base.key, key, copy).await {
             Ok(version) => {
                 self.contents.copied((&base.key, &base.version), (key, &version));
-                Ok(Some(Sent { version: Version { size: dirty.size, ..version }, at, attr }))
+                Ok(Some(Sent { version, at, attr }))
             }
             Err(Error::Stale | Error::NotFound | Error::Unsupported) => Ok(None),
             Err(err) => Err(err),

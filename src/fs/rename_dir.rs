@@ -15,8 +15,8 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    model::key::Key,
-    store::{Copy, Entry, List, PAGE_MAX, Require, SINGLE_MAX, Store},
+    model::{key::Key, version::Version},
+    store::{Copy, Entry, List, PAGE_MAX, SINGLE_MAX, Store},
 };
 
 /// Copies in flight: what one host may ask of a bucket without being told to slow down.
@@ -96,7 +96,8 @@ impl<S: Store> Fs<S> {
             let (store, target) = (Arc::clone(&self.store), moved(&entry.key, from, to));
             tasks.spawn(async move {
                 // Names stay the same below, and with them types and all other headers.
-                let copy = Copy { headers: None, source: Some(entry.version.etag), require: Require::Anything };
+                let Version { etag, size, .. } = entry.version;
+                let copy = Copy { size: Some(size), source: Some(etag), ..Copy::default() };
                 let copied = store.copy(&entry.key, &target, copy).await;
                 drop(lane);
                 (target, copied)

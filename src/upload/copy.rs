@@ -22,9 +22,8 @@ pub async fn copy_object<S: Store>(
 ) -> Result<Version> {
     let (from, version) = from;
     if version.size <= SINGLE_MAX {
-        let copy = Copy { headers: Some(headers), source: Some(version.etag.clone()), require };
-        let copied = store.copy(from, to, copy).await?;
-        return Ok(Version { size: version.size, ..copied });
+        let source = Some(version.etag.clone());
+        return store.copy(from, to, Copy { headers: Some(headers), size: Some(version.size), source, require }).await;
     }
     debug_assert!(lanes.part_size >= PART_MIN);
     if version.size > PART * u64::from(PARTS_MAX) {

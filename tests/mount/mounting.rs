@@ -1,0 +1,162 @@
+//! How mounts begin and end.
+
+use std::{
+    fs::{self, File},
+    io::Write as _,
+};
+
+use nix::{errno::Errno, sys::signal::Signal};
+
+use crate::harness::{Bucket, Fault, eventually, fresh_dir, noise, refused, sum};
+
+#[test]
+fn two_mounts_never_share_a_cache() {
+    let Some(bucket) = Bucket::fresh() else { return };
+    let mount = bucket.mount();
+    let second = bucket.try_mount(&format!("cache_dir={}", mount.cache_dir().display()));
+    // Either it is refused, or the two have directories of their own below the one that was named.
+    match second {
+        Err(refused) => {
+            assert!(!refused.status.success());
+            assert!(refused.said.contains("cache"), "{}", refused.said);
+        }
+        Ok(second) => {
+            mount.write("file", b"from the first");
+            assert_eq!(second.read("file"), b"from the first");
+            second.write("file", b"from the second");
+            assert_eq!(mount.read("file"), b"from the second");
+        }
+    }
+    mount.write("after", b"alive");
+    assert_eq!(bucket.body("after"), b"alive");
+}
+
+#[test]
+fn the_same_mount_twice_is_refused() {
+    let Some(bucket) = Bucket::fresh() else { return };
+    let mount = bucket.mount();
+    let options = format!("dir={},cache_dir={}", mount.dir().display(), mount.cache_dir().display());
+    // With something in it the mount point itself would be the reason.
+    let again = bucket.try_mount(&format!("{options},nonempty")).expect_err("a second mount of the same place");
+    assert!(!again.status.success());
+    mount.write("after", b"alive");
+    assert_eq!(bucket.body("after"), b"alive");
+}
+
+#[test]
+fn what_has_something_in_it_is_not_covered() {
+    let Some(bucket) = Bucket::fresh() else { return };
+    let dir = fresh_dir();
+    fs::write(dir.join("precious"), b"local").unwrap();
+    let option = format!("dir={}", dir.display());
+    let refused = bucket.try_mount(&option).expect_err("the mount point is not empty");
+    assert!(!refused.status.success() && refused.said.contains("empty"), "{}", refused.said);
+    assert_eq!(fs::read(dir.join("precious")).unwrap(), b"local");
+    let mut mount = bucket.try_mount(&format!("{option},nonempty")).unwrap();
+    assert!(fs::metadata(dir.join("precious")).is_err());
+    assert!(mount.stop().success());
+    assert_eq!(fs::read(dir.join("precious")).unwrap(), b"local");
+    fs::remove_dir_all(dir).unwrap();
+}
+
+#[test]
+fn a_cache_inside_the_mount_is_refused() {
+    let Some(bucket) = Bucket::fresh() else { return };
+    let dir = fresh_dir();
+    let options = format!("dir={0},cache_dir={0}/cache,nonempty", dir.display());
+    let refused = bucket.try_mount(&options).expect_err("the cache would be stored in the bucket");
+    assert!(!refused.status.success() && refused.said.contains("cache"), "{}", refused.said);
+    fs::remove_dir_all(dir).unwrap();
+}
+
+#[test]
+fn a_bucket_that_does_not_exist_is_refused() {
+    let Some(bucket) = Bucket::fresh() else { return };
+    let refused = bucket.try_mount("bucket=originfs-no-such-bucket").expect_err("no such bucket");
+    assert!(!refused.status.success(), "{}", refused.said);
+}
+
+#[test]
+fn a_read_only_mount_changes_nothing() {
+    let Some(bucket) = Bucket::fresh() else { return };
+    bucket.put("file", b"x");
+    let mount = bucket.mount_with("ro");
+    assert_eq!(mount.read("file"), b"x");
+    refused(fs::write(mount.path("file"), b"y"), Errno::EROFS);
+    refused(fs::write(mount.path("new"), b"y"), Errno::EROFS);
+    refused(fs::create_dir(mount.path("dir")), Errno::EROFS);
+    refused(fs::remove_file(mount.path("file")), Errno::EROFS);
+    refused(fs::rename(mount.path("file"), mount.path("other")), Errno::EROFS);
+    assert_eq!((bucket.keys(), bucket.body("file")), (vec!["file".to_owned()], b"x".to_vec()));
+}
+
+#[test]
+fn unmounting_ends_the_program() {
+    let Some(bucket) = Bucket::fresh() else { return };
+    let mut mount = bucket.mount();
+    mount.write("file", b"x");
+    nix::mount::umount(mount.dir()).unwrap();
+    assert!(mount.wait().success());
+    assert!(!mount.is_mounted());
+    assert_eq!(bucket.body("file"), b"x");
+}
+
+#[test]
+fn termination_uploads_what_is_written_and_unmounts() {
+    let Some(bucket) = Bucket::fresh() else { return };
+    let mut mount = bucket.mount();
+    let whole = noise(2 << 20, 1);
+    let mut file = File::create(mount.path("upload.bin")).unwrap();
+    file.write_all(&whole).unwrap();
+    let status = mount.stop();
+    assert!(status.success(), "{status} {}", mount.log());
+    assert!(!mount.is_mounted());
+    assert_eq!(sum(&bucket.body("upload.bin")), sum(&whole));
+    drop(file);
+}
+
+#[test]
+fn a_kill_during_an_upload_leaves_no_object_and_the_place_can_be_mounted_again() {
+    let Some(bucket) = Bucket::fresh() else { return };
+    let (mut mount, wire) = bucket.wired("freshness=strict");
+    mount.write("settled", b"before");
+    mount.write("replaced", b"old");
+    wire.break_all("PUT", Fault::Stall);
+    let (new, replaced) = (mount.path("new.bin"), mount.path("replaced"));
+    let writers = [new, replaced].map(|path| std::thread::spawn(move || fs::write(path, noise(1 << 20, 1))));
+    eventually("both uploads are under way", || wire.count("PUT", "new.bin") > 0 && wire.count("PUT", "replaced") > 0);
+    mount.signal(Signal::SIGKILL);
+    assert!(!mount.wait().success());
+    mount.detach();
+    for writer in writers {
+        writer.join().unwrap().expect_err("close cannot succeed");
+    }
+    wire.heal();
+    assert_eq!(bucket.keys(), ["replaced", "settled"]);
+    assert_eq!(bucket.body("replaced"), b"old");
+    let options = format!("freshness=strict,dir={},cache_dir={}", mount.dir().display(), mount.cache_dir().display());
+    let again = bucket.mount_with(&options);
+    assert_eq!(again.read("settled"), b"before");
+    assert_eq!(again.read("replaced"), b"old");
+    refused(fs::metadata(again.path("new.bin")), Errno::ENOENT);
+    again.write("new.bin", b"second try");
+    assert_eq!(bucket.body("new.bin"), b"second try");
+}
+
+#[test]
+fn a_cache_survives_a_remount() {
+    let Some(bucket) = Bucket::fresh() else { return };
+    let whole = noise(800_000, 1);
+    bucket.put("photo.jpg", &whole);
+    let (mut mount, _) = bucket.wired("");
+    assert_eq!(sum(&mount.read("photo.jpg")), sum(&whole));
+    assert!(mount.stop().success());
+    let same_cache = format!("cache_dir={}", mount.cache_dir().display());
+    let (again, wire) = bucket.wired(&same_cache);
+    assert_eq!(sum(&again.read("photo.jpg")), sum(&whole));
+    // The bucket was asked whether it is still that version; it did not send it again.
+    bucket.put("photo.jpg", b"changed meanwhile");
+    assert_eq!(again.read("photo.jpg"), b"changed meanwhile");
+    let gets = wire.count("GET", "/photo.jpg");
+    assert!(gets <= 2, "{gets}");
+}
