@@ -5,17 +5,27 @@
 //! `cli -> mount -> fuse -> fs -> {cache, upload, freshness, cdn} -> store -> model`, with `error`, `clock` and
 //! `config` beneath all.
 //!
+//! - [`cli`]: the command line.
 //! - [`model`]: values and decisions, no I/O.
 //! - [`store`]: the bucket, as a trait, with its implementations.
 //! - [`freshness`]: when an answer may come from memory, and how many askers share one request.
 //! - [`cdn`]: what a CDN needs of an object.
 //! - [`fs`]: file system semantics, without a kernel.
+//! - [`telemetry`]: what a mount says about itself.
+//! - [`fuse`]: the kernel's requests as calls of `fs`.
+//! - [`mount`]: the life of a mount, from the checks before it to the uploads after it.
 
+pub mod cache;
 pub mod cdn;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod error;
 pub mod freshness;
 pub mod fs;
+pub mod fuse;
 pub mod model;
+pub mod mount;
 pub mod store;
+pub mod telemetry;
+pub mod upload;

@@ -1,6 +1,19 @@
-//! What a mount was asked to do, as checked values. Text becomes these in `config::parse`, nowhere else.
+//! What a mount was asked to do, as checked values. Text becomes these in [`parse`], nowhere else.
 
-use std::{path::PathBuf, time::Duration};
+mod foreign;
+mod given;
+pub mod parse;
+mod rows;
+mod source;
+pub mod table;
+#[cfg(test)]
+mod tests;
+mod value;
+pub mod words;
+
+use std::{error, fmt, path::PathBuf, time::Duration};
+
+pub use given::Unknown;
 
 use crate::{freshness::Freshness, model::key::Prefix};
 
@@ -109,6 +122,7 @@ pub struct CacheOptions {
 
 /// How the mount itself behaves.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub struct MountOptions {
     /// Stay in the foreground; else the parent returns when the mount answers.
     pub foreground: bool,
@@ -121,3 +135,21 @@ pub struct MountOptions {
     pub log_file: Option<PathBuf>,
     pub debug: bool,
 }
+
+/// Why text is not options: one line for the user, naming the option and what was expected.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Error(String);
+
+impl Error {
+    fn new(message: impl Into<String>) -> Self {
+        Self(message.into())
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl error::Error for Error {}

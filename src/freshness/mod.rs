@@ -1,5 +1,8 @@
 //! When an answer may come from memory, and how many askers share one request.
 
+pub mod batch;
+pub mod fence;
+
 use std::time::{Duration, Instant};
 
 /// `freshness=`. How old an answer may be.

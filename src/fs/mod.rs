@@ -1,133 +1,205 @@
 //! File system semantics over a bucket, without a kernel: what each call does and promises.
+//!
+//! # Locks, in this order
+//!
+//! 1. `names`: shared by whoever uploads, exclusive for the rename of a directory.
+//! 2. `File::state` of one file (two for a rename, the lower node id first). May be held over I/O.
+//! 3. Fences ([`crate::freshness::fence`]): raised around every change that the bucket sees.
+//! 4. `tree`, `memory`, `tickets`: std mutexes, never held over an `.await`.
+//!
+//! # How an answer is believed
+//!
+//! Every question about a name takes a stamp of its fence, asks (sharing a request with those who may), and settles
+//! the answer in the tree only if no change of ours overlapped it. A node that is dirty here is answered from here.
 
+mod ask;
+mod attr;
+mod copy;
+mod dir;
+mod file;
+mod flush;
+mod known;
+mod names;
+mod open;
+mod read;
+mod rename;
+mod rename_dir;
+mod settle;
 pub mod types;
+mod write;
+mod xattr;
 
-use std::{ffi::OsStr, sync::Arc, time::Duration};
+#[cfg(test)]
+mod tests;
 
-use bytes::Bytes;
+use std::{
+    fmt,
+    num::NonZeroUsize,
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicU64, Ordering},
+        mpsc,
+    },
+    time::Instant,
+};
+
+use lru::LruCache;
+use tokio::sync::RwLock;
 
 use crate::{
+    cache::Contents,
     config::FsOptions,
-    error::{Error, Result},
-    store::Store,
+    error::Result,
+    freshness::{batch::Batches, fence::Fences},
+    model::{
+        key::{Key, Prefix},
+        tree::Tree,
+        version::Version,
+    },
+    store::{Store, probe::Conditional},
+    upload::{multipart::Lanes, staging::Yard},
 };
-use types::{Caller, DirEntry, Fh, Found, Invalidation, NodeId, OpenMode, Opened, RenameMode, SetAttr, Stat, Whence};
+use dir::Listing;
+use file::{File, Handles};
+use known::{Answer, Known};
+use types::{Invalidation, NodeId};
 
-/// One mounted tree.
+/// Names whose attributes are remembered after the kernel forgot them: at ~300 bytes each, 30 MiB.
+const MEMORY_LEN: usize = 100_000;
+/// Answers that wait for the second half of a system call: more threads than a small host runs at once.
+const TICKETS_LEN: usize = 4096;
+/// Listings that may be used again under a freshness of some age: at 100 KiB for 1,000 names, 6 MiB.
+const LISTINGS_LEN: usize = 64;
+/// Invalidations waiting for the kernel. At ~100 bytes each, a full queue is ~100 KiB.
+const INVALIDATIONS_LEN: usize = 1024;
+
+/// What the tree keeps for a node.
 #[derive(Debug)]
-pub struct Fs<S> {
-    store: Arc<S>,
-    options: FsOptions,
+struct Payload {
+    known: Known,
+    /// While it is open, or dirty.
+    file: Option<Arc<File>>,
+    /// The content that the kernel last read pages of.
+    pages: Option<Version>,
 }
 
-/// Calls named `try_*` answer from memory or give `None`; they never wait and may run on a kernel thread. All others
-/// may wait for the bucket.
-#[allow(unused_variables, clippy::unused_async, clippy::todo)]
+/// One mounted tree.
+pub struct Fs<S: Store> {
+    store: Arc<S>,
+    contents: Arc<Contents<S>>,
+    options: FsOptions,
+    conditional: Conditional,
+    tree: Mutex<Tree<Payload>>,
+    handles: Handles,
+    looks: Batches<Key, Answer>,
+    lists: Batches<Key, Arc<Listing>>,
+    fences: Fences,
+    memory: Mutex<LruCache<Key, Known>>,
+    listings: Mutex<LruCache<Key, Arc<Listing>>>,
+    /// Lookups that asked the bucket and whose system call has not used the answer yet, by node and thread.
+    tickets: Mutex<LruCache<(NodeId, u32), Instant>>,
+    invalidations: mpsc::SyncSender<Invalidation>,
+    names: RwLock<()>,
+    yard: Arc<Yard>,
+    lanes: Lanes,
+    hidden: AtomicU64,
+}
+
+impl<S: Store> fmt::Debug for Fs<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fs").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
 impl<S: Store> Fs<S> {
-    pub fn try_lookup(&self, parent: NodeId, name: &OsStr, caller: Caller) -> Option<Result<Found>> {
-        todo!()
+    /// A tree over what `prefix` holds. The receiver gets what the kernel should not believe any more.
+    pub fn new(
+        store: Arc<S>,
+        contents: Arc<Contents<S>>,
+        options: FsOptions,
+        prefix: Prefix,
+        conditional: Conditional,
+    ) -> (Arc<Self>, mpsc::Receiver<Invalidation>) {
+        let (invalidations, receiver) = mpsc::sync_channel(INVALIDATIONS_LEN);
+        let root = Payload { known: Known::root(&options), file: None, pages: None };
+        let fs = Self {
+            yard: Yard::new(contents.staging_dir(), contents.lost_dir()),
+            lanes: Lanes::new(contents.staging_dir(), options.part_size, options.upload_concurrency),
+            store,
+            contents,
+            options,
+            conditional,
+            tree: Mutex::new(Tree::new(prefix, root)),
+            handles: Handles::default(),
+            looks: Batches::default(),
+            lists: Batches::default(),
+            fences: Fences::default(),
+            memory: Mutex::new(lru(MEMORY_LEN)),
+            listings: Mutex::new(lru(LISTINGS_LEN)),
+            tickets: Mutex::new(lru(TICKETS_LEN)),
+            invalidations,
+            names: RwLock::new(()),
+            hidden: AtomicU64::new(0),
+        };
+        (Arc::new(fs), receiver)
     }
-    pub async fn lookup(&self, parent: NodeId, name: &OsStr, caller: Caller) -> Result<Found> {
-        todo!()
+
+    /// Ends the multipart uploads that a former run of this mount left.
+    pub async fn abort_leftovers(&self) -> Result<u32> {
+        self.lanes.abort_leftovers(&*self.store).await
     }
-    pub fn forget(&self, id: NodeId, lookups: u64) {
-        todo!()
+
+    /// Keys below listed directories that no path can hold, as counted so far.
+    pub fn hidden_keys(&self) -> u64 {
+        self.hidden.load(Ordering::Relaxed)
     }
-    pub fn try_getattr(&self, id: NodeId) -> Option<Result<(Stat, Duration)>> {
-        todo!()
+
+    /// Files that are dirty, and their bytes.
+    pub fn staged(&self) -> (u64, u64) {
+        let tree = self.tree();
+        let dirty = tree.iter().filter(|(_, node)| node.payload.is_local());
+        dirty.fold((0, 0), |(files, bytes), (_, node)| (files + 1, bytes + node.payload.known.attr.size))
     }
-    pub async fn getattr(&self, id: NodeId) -> Result<(Stat, Duration)> {
-        todo!()
+
+    fn tree(&self) -> MutexGuard<'_, Tree<Payload>> {
+        self.tree.lock().expect("a panic left the tree half-changed")
     }
-    pub async fn setattr(&self, id: NodeId, fh: Option<Fh>, set: SetAttr, caller: Caller) -> Result<(Stat, Duration)> {
-        todo!()
+
+    fn remember(&self, key: Key, known: Known) {
+        if known.version.is_some() {
+            lock(&self.memory).put(key, known);
+        }
     }
-    pub async fn readlink(&self, id: NodeId) -> Result<Bytes> {
-        todo!()
+
+    /// Drops what is remembered of a name: before and after every change to it.
+    fn forget_key(&self, key: &Key, parent: Option<&Key>) {
+        lock(&self.memory).pop(key);
+        if let Some(parent) = parent {
+            lock(&self.listings).pop(parent);
+        }
     }
-    /// `mode`: permission bits after the umask.
-    pub async fn mkdir(&self, parent: NodeId, name: &OsStr, mode: u32, caller: Caller) -> Result<Found> {
-        todo!()
+
+    fn announce(&self, stale: Invalidation) {
+        // A full queue is no error: the kernel asks again when its time is up.
+        drop(self.invalidations.try_send(stale));
     }
-    pub async fn symlink(&self, parent: NodeId, name: &OsStr, target: &OsStr, caller: Caller) -> Result<Found> {
-        todo!()
+}
+
+impl Payload {
+    fn new(known: Known) -> Self {
+        Self { known, file: None, pages: None }
     }
-    pub async fn unlink(&self, parent: NodeId, name: &OsStr) -> Result<()> {
-        todo!()
+
+    /// Whether this host has a newer state than the bucket.
+    fn is_local(&self) -> bool {
+        self.file.as_ref().is_some_and(|file| file.is_dirty())
     }
-    pub async fn rmdir(&self, parent: NodeId, name: &OsStr) -> Result<()> {
-        todo!()
-    }
-    pub async fn rename(&self, from: (NodeId, &OsStr), to: (NodeId, &OsStr), mode: RenameMode) -> Result<()> {
-        todo!()
-    }
-    pub async fn create(
-        &self,
-        parent: NodeId,
-        name: &OsStr,
-        mode: u32,
-        open: OpenMode,
-        caller: Caller,
-    ) -> Result<(Found, Opened)> {
-        todo!()
-    }
-    pub async fn open(&self, id: NodeId, open: OpenMode, caller: Caller) -> Result<Opened> {
-        todo!()
-    }
-    /// Local bytes only. Short only at the end of the file.
-    pub fn try_read(&self, fh: Fh, offset: u64, len: u32) -> Option<Result<Bytes>> {
-        todo!()
-    }
-    pub async fn read(&self, fh: Fh, offset: u64, len: u32) -> Result<Bytes> {
-        todo!()
-    }
-    /// With `append` the offset is ignored. Gives the bytes written: all of them.
-    pub async fn write(&self, fh: Fh, offset: u64, data: Bytes, append: bool) -> Result<u32> {
-        todo!()
-    }
-    /// close(2): what is dirty is in the bucket when this returns `Ok`.
-    pub async fn flush(&self, fh: Fh) -> Result<()> {
-        todo!()
-    }
-    pub async fn fsync(&self, fh: Fh) -> Result<()> {
-        todo!()
-    }
-    pub async fn release(&self, fh: Fh) {
-        todo!()
-    }
-    pub async fn opendir(&self, id: NodeId) -> Result<Fh> {
-        todo!()
-    }
-    /// Entries from `offset` on, at most `max`; empty at the end.
-    pub async fn readdir(&self, id: NodeId, fh: Fh, offset: u64, max: usize) -> Result<Vec<DirEntry>> {
-        todo!()
-    }
-    /// As the kernel wants it for READDIRPLUS: counts one lookup for the entry. `None`: the name is gone meanwhile.
-    /// TTLs are zero where the listing does not tell all attributes.
-    pub fn entry(&self, id: NodeId, fh: Fh, entry: &DirEntry) -> Option<Found> {
-        todo!()
-    }
-    pub fn releasedir(&self, fh: Fh) {
-        todo!()
-    }
-    pub async fn getxattr(&self, id: NodeId, name: &OsStr) -> Result<Bytes> {
-        todo!()
-    }
-    /// Names, each with a NUL at its end.
-    pub async fn listxattr(&self, id: NodeId) -> Result<Bytes> {
-        todo!()
-    }
-    pub async fn lseek(&self, fh: Fh, offset: u64, whence: Whence) -> Result<u64> {
-        todo!()
-    }
-    pub async fn fallocate(&self, fh: Fh, offset: u64, len: u64, mode: i32) -> Result<()> {
-        todo!()
-    }
-    pub async fn copy_file_range(&self, from: (Fh, u64), to: (Fh, u64), len: u64) -> Result<u32> {
-        todo!()
-    }
-    /// Uploads everything dirty; for unmount. Gives what failed, by key.
-    pub async fn flush_all(&self) -> Vec<(String, Error)> {
-        todo!()
-    }
+}
+
+fn lru<K: std::hash::Hash + Eq, V>(len: usize) -> LruCache<K, V> {
+    LruCache::new(NonZeroUsize::new(len).expect("a constant above zero"))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("nothing panics while it holds this lock")
 }

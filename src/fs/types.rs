@@ -2,19 +2,11 @@
 
 use std::{fs::File, sync::Arc, time::Duration};
 
+pub use crate::model::tree::NodeId;
 use crate::model::{
     attr::{Attr, Kind, Time},
     key::Name,
 };
-
-/// The kernel's name for a node: `hash(key)` at the birth of the node, perturbed if that is taken. Never 0; the root
-/// is 1. It stays when the node is renamed; `st_ino` ([`Stat::ino`]) follows the key.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct NodeId(pub u64);
-
-impl NodeId {
-    pub const ROOT: Self = Self(1);
-}
 
 /// An open file or directory.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]

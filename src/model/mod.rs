@@ -3,4 +3,5 @@
 pub mod attr;
 pub mod extents;
 pub mod key;
+pub mod tree;
 pub mod version;

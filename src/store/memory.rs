@@ -158,15 +158,18 @@ impl Store for MemoryStore {
     async fn copy(&self, from: &Key, to: &Key, copy: Copy) -> Result<Stored> {
         let mut state = self.call(Op::Copy, to.as_str());
         check_key(to)?;
-        check_meta(&copy.headers)?;
+        if let Some(headers) = &copy.headers {
+            check_meta(headers)?;
+        }
         let source = at(&state, from, copy.source.as_ref())?;
         if source.object.version.size > SINGLE_MAX {
             return Err(Error::TooLarge);
         }
+        let headers = copy.headers.unwrap_or_else(|| source.object.headers.clone());
         let bytes = joined(source);
         state.bucket.check(to.as_str(), &copy.require)?;
         // As on S3, the copy of a multipart object is a plain one: its ETag changes.
-        Ok(untimed(state.put(to, bytes, copy.headers)))
+        Ok(untimed(state.put(to, bytes, headers)))
     }
 
     async fn delete(&self, key: &Key, require: Require) -> Result<()> {

@@ -136,10 +136,14 @@ pub enum Require {
 /// The answer of a write. `modified` of the version is `None`: S3 does not tell it.
 pub type Stored = Version;
 
-/// A server-side copy with REPLACE: the target gets exactly `headers`, nothing is taken over from the source.
+/// A server-side copy.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Copy {
-    pub headers: Headers,
+    /// REPLACE: the target gets exactly these, nothing is taken over from the source. `None` is the COPY directive: it
+    /// gets what the source has.
+    pub headers: Option<Headers>,
+    /// Bytes of the source, if the caller knows: the answer of S3 does not tell, and without it costs a HEAD.
+    pub size: Option<u64>,
     /// `x-amz-copy-source-if-match`. Fails with [`Error::Stale`]. Some servers ignore it.
     pub source: Option<ETag>,
     pub require: Require,
@@ -238,12 +242,22 @@ impl Body {
         Self { chunks: Box::pin(chunks), left: len }
     }
 
+    /// Bytes that are still to come.
+    pub fn left(&self) -> u64 {
+        self.left
+    }
+
     /// The next chunk; `None` after the last byte.
     pub async fn next(&mut self) -> Option<Result<Bytes>> {
+        std::future::poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    /// [`Self::next`], for bodies that wrap one.
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
         if self.left == 0 {
-            return None;
+            return Poll::Ready(None);
         }
-        match std::future::poll_fn(|cx| self.chunks.as_mut().poll_chunk(cx)).await {
+        self.chunks.as_mut().poll_chunk(cx).map(|chunk| match chunk {
             Some(Ok(chunk)) => match self.left.checked_sub(chunk.len() as u64) {
                 Some(left) => {
                     self.left = left;
@@ -253,7 +267,7 @@ impl Body {
             },
             Some(Err(err)) => Some(Err(err)),
             None => Some(Err(Error::unavailable(format!("the body ended {} bytes early", self.left)))),
-        }
+        })
     }
 
     /// All of it, in memory: for small bodies only.

@@ -67,7 +67,7 @@ async fn odd<S: Store>(bench: &Bench<'_, S>, name: &str) -> Checked {
     bench.store.put(&key, body.clone(), &Headers::default(), Require::Anything).await?;
     same("GET", &bench.get(&full).await?.1, &body)?;
     bench.store.head(&key).await?;
-    bench.store.copy(&key, &key, Copy { headers: Headers::default(), ..Copy::default() }).await?;
+    bench.store.copy(&key, &key, Copy { headers: Some(Headers::default()), ..Copy::default() }).await?;
     let listed = bench.list(List { prefix: full.clone(), ..List::default() }).await?.0;
     same("LIST with the key as prefix", listed, [full.as_str()])?;
     let listed = bench.list(List { prefix: "odd/".to_owned(), ..List::default() }).await?.0;
@@ -125,7 +125,7 @@ async fn marker<S: Store>(bench: &Bench<'_, S>) -> Checked {
         return Ok(());
     }
     headers.user.insert("mode".to_owned(), "16832".to_owned());
-    bench.store.copy(&key, &key, Copy { headers: headers.clone(), ..Copy::default() }).await?;
+    bench.store.copy(&key, &key, Copy { headers: Some(headers.clone()), ..Copy::default() }).await?;
     same("headers after a copy onto itself", bench.store.head(&key).await?.headers, headers)?;
     bench.put("marker/", b"body").await?;
     same("a body", &bench.get("marker/").await?.1[..], b"body")?;

@@ -144,7 +144,7 @@ async fn copy<S: Store>(bench: &Bench<'_, S>) -> Checked {
     bench.store.put(&from, Bytes::from_static(b"content"), &full_headers(), Require::Anything).await?;
     let user = [("new".to_owned(), "1".to_owned())].into();
     let headers = Headers { content_type: Some("text/plain".to_owned()), user, ..Headers::default() };
-    let stored = bench.store.copy(&from, &to, Copy { headers: headers.clone(), ..Copy::default() }).await?;
+    let stored = bench.store.copy(&from, &to, Copy { headers: Some(headers.clone()), ..Copy::default() }).await?;
     let Object { version, headers: kept } = bench.store.head(&to).await?;
     same("headers", kept, headers)?;
     same("version", version.same_content(&stored), true)?;
@@ -157,7 +157,8 @@ async fn copy_onto_itself<S: Store>(bench: &Bench<'_, S>) -> Checked {
     let before = bench.store.put(&key, Bytes::from_static(b"content"), &full_headers(), Require::Anything).await?;
     let mut headers = full_headers();
     headers.user.insert("mode".to_owned(), "33152".to_owned());
-    let copy = Copy { headers: headers.clone(), source: Some(before.etag.clone()), require: Require::Anything };
+    let source = Some(before.etag.clone());
+    let copy = Copy { headers: Some(headers.clone()), source, ..Copy::default() };
     let after = bench.store.copy(&key, &key, copy).await?;
     same("ETag stays", after.etag.unquoted(), before.etag.unquoted())?;
     let (object, bytes) = bench.get("self").await?;

@@ -41,14 +41,7 @@ pub struct Quirks {
 impl Quirks {
     /// SeaweedFS 4.48.
     pub fn seaweedfs() -> Self {
-        Self {
-            tree: true,
-            unordered: true,
-            short_keys: true,
-            no_storage_class: false,
-            no_redirect: true,
-            ..Self::default()
-        }
+        Self { tree: true, unordered: true, short_keys: true, no_redirect: true, ..Self::default() }
     }
 
     /// Ceph RGW 16.2.

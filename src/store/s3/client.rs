@@ -87,7 +87,7 @@ async fn region(options: &S3Options) -> Region {
     profile.build().region().await.unwrap_or_else(|| Region::from_static(DEFAULT_REGION))
 }
 
-/// `scheme://host[:port]`, without a path.
+/// `scheme://host[:port]`, and a path where a gateway wants one; no slash at its end.
 #[derive(Debug, Eq, PartialEq)]
 struct Endpoint {
     url: String,

@@ -240,4 +240,21 @@ mod tests {
         std::fs::remove_file(&path).unwrap();
         assert!(read_passwd(&path, "photos").unwrap_err().to_string().contains("No such file"));
     }
+
+    #[tokio::test]
+    async fn rotated_credentials_file_is_read_again() {
+        let path = std::env::temp_dir().join(format!("originfs-credentials-{}", std::process::id()));
+        let write = |id: &str| {
+            std::fs::write(&path, format!("[site]\naws_access_key_id={id}\naws_secret_access_key=s\n")).unwrap();
+        };
+        write("OLD");
+        let source = CredentialSource::Chain { profile: Some("site".into()), file: Some(path.clone()) };
+        let keys = Keyring::new(source, "photos", Region::from_static("r"));
+        assert_eq!(keys.get().await.unwrap().access_key_id(), "OLD");
+        write("NEW");
+        assert!(keys.renew(clock::now()).await);
+        assert_eq!(keys.get().await.unwrap().access_key_id(), "NEW");
+        assert!(!format!("{keys:?}").contains("\"s\""), "a secret must not be logged");
+        std::fs::remove_file(&path).unwrap();
+    }
 }

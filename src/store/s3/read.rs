@@ -106,7 +106,7 @@ impl S3Store {
             .map_err(classify_listing)?;
         let encoded = answer.encoding_type() == Some(&EncodingType::Url);
         let mut page = Page {
-            next: answer.next_continuation_token.filter(|_| answer.is_truncated == Some(true)),
+            next: answer.next_continuation_token.filter(|_| answer.is_truncated != Some(false)),
             ..Page::default()
         };
         if answer.is_truncated == Some(true) && page.next.is_none() {

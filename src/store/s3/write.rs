@@ -98,15 +98,20 @@ impl S3Store {
         self.admit(&copy.require, |known| (known.copy, known.version))?;
         let operation = (copy.require != Require::Anything).then(call::operation_id);
         let source = wire::copy_source(&self.bucket, from);
+        let none = Headers::default();
+        let (directive, headers) = match &copy.headers {
+            Some(headers) => (MetadataDirective::Replace, headers),
+            None => (MetadataDirective::Copy, &none),
+        };
         let sent = self
             .call("CopyObject", Pace::Slow, || {
                 let request = self.client().copy_object().key(to.as_str()).copy_source(&source);
                 let request = request
-                    .metadata_directive(MetadataDirective::Replace)
+                    .metadata_directive(directive.clone())
                     .set_copy_source_if_match(copy.source.as_ref().map(|etag| etag.as_str().to_owned()))
                     .set_if_none_match(if_none_match(&copy.require))
                     .set_if_match(self.if_match(&copy.require));
-                dress!(request, self, &copy.headers, operation.as_deref()).send()
+                dress!(request, self, headers, operation.as_deref()).send()
             })
             .await;
         let answer = match sent {
@@ -116,9 +121,13 @@ impl S3Store {
             }
             Err(fault) => return self.settle(to, fault, &copy.require, operation.as_deref()).await,
         };
-        // The answer does not tell the size.
-        let etag = answer.copy_object_result.and_then(|result| result.e_tag);
+        let result = answer.copy_object_result;
+        let modified = result.as_ref().and_then(|result| result.last_modified).map(|at| at.secs());
+        let etag = result.and_then(|result| result.e_tag);
         let etag = etag.ok_or_else(|| Error::unavailable("CopyObject: no ETag in the answer"))?;
+        if let Some(size) = copy.size {
+            return Ok(Version { etag: ETag::new(&etag), modified, size });
+        }
         let (object, _) = self.head_object(to).await?;
         if object.version.etag.unquoted() == ETag::new(&etag).unquoted() {
             Ok(object.version)
@@ -138,8 +147,10 @@ impl S3Store {
                 request.set_if_match(self.if_match(require)).set_request_payer(self.payer()).send()
             })
             .await;
+        let repeated = sent.as_ref().is_err_and(|fault| fault.attempts > 1);
         match sent.map_err(classify) {
-            Err(Error::NotFound) if *require == Require::Anything => Ok(()),
+            // Of a repeated request the first may have done it; gone it is.
+            Err(Error::NotFound) if repeated || *require == Require::Anything => Ok(()),
             other => other.map(drop),
         }
     }

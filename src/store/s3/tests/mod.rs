@@ -1,5 +1,6 @@
 //! What the store makes of answers that real servers give on bad days.
 
+mod check;
 mod fake;
 mod live;
 
@@ -8,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use self::fake::{Fake, Reply, header, object, options, passwd, refuse, say};
-use super::{CheckError, S3Store};
+use super::S3Store;
 use crate::{
     clock,
     config::{Checksum, CredentialSource},
@@ -190,6 +191,16 @@ async fn an_upload_that_was_completed_before_its_answer_was_lost() {
 }
 
 #[tokio::test]
+async fn a_delete_whose_answer_was_lost_is_done() {
+    let gone = refuse("404 Not Found", "NoSuchKey", "gone");
+    let version = Require::Version(ETag::new("\"a\""));
+    let fake = Fake::start(vec![Reply::Lose, gone.clone(), gone]).await;
+    let store = fake.store().await;
+    store.delete(&key(), version.clone()).await.unwrap();
+    assert!(matches!(store.delete(&key(), version).await, Err(Error::NotFound)));
+}
+
+#[tokio::test]
 async fn conflict_is_tried_until_it_passes() {
     let mut replies = vec![refuse("409 Conflict", "ConditionalRequestConflict", "busy"); 3];
     replies.push(say("200 OK", &["ETag: \"e\""], ""));
@@ -302,85 +313,4 @@ async fn rotated_keys_are_read_again_when_the_old_ones_are_refused() {
     assert!(matches!(err, Error::Unavailable(_)), "refused keys are not a matter of permission: {err:?}");
     assert_eq!(fake.seen().len(), 4, "nothing new to try with");
     std::fs::remove_file(path).unwrap();
-}
-
-#[track_caller]
-fn check_says(found: Result<(), CheckError>, expect: &str) {
-    assert_eq!(found.unwrap_err().to_string(), expect);
-}
-
-#[tokio::test]
-async fn the_check_names_the_cause() {
-    let message = "the region 'us-east-1' is wrong; expecting 'eu-west-1'";
-    let fake = Fake::start(vec![
-        refuse("400 Bad Request", "AuthorizationHeaderMalformed", message),
-        say(
-            "301 Moved Permanently",
-            &["x-amz-bucket-region: eu-central-1"],
-            "<Error><Code>PermanentRedirect</Code></Error>",
-        ),
-        refuse("403 Forbidden", "InvalidAccessKeyId", "x"),
-        refuse("403 Forbidden", "SignatureDoesNotMatch", "x"),
-        refuse("404 Not Found", "NoSuchBucket", "x"),
-        refuse("403 Forbidden", "AccessDenied", "x"),
-        say("200 OK", &[], "<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>"),
-    ])
-    .await;
-    let store = fake.store().await;
-    check_says(
-        store.check("").await,
-        "the bucket is in region eu-west-1, not in us-east-1: mount with region=eu-west-1",
-    );
-    check_says(
-        store.check("").await,
-        "the bucket is in region eu-central-1, not in us-east-1: mount with region=eu-central-1",
-    );
-    check_says(store.check("").await, "the server does not know this access key id");
-    check_says(store.check("").await, "the secret access key does not fit the access key id (bad signature)");
-    check_says(store.check("").await, "there is no bucket photos");
-    check_says(store.check("a/").await, "access denied: these credentials may not list s3://photos/a/");
-    store.check("").await.unwrap();
-}
-
-#[tokio::test]
-async fn the_check_tells_how_wrong_the_clock_is() {
-    let skewed = say(
-        "403 Forbidden",
-        &["Date: Tue, 14 Nov 2023 22:13:20 GMT"],
-        "<Error><Code>RequestTimeTooSkewed</Code></Error>",
-    );
-    let fake = Fake::start(vec![skewed; 9]).await;
-    let Err(CheckError::ClockSkew { seconds: Some(seconds) }) = fake.store().await.check("").await else {
-        panic!("skew")
-    };
-    assert!((clock::wall().sec - 1_700_000_000 - seconds).abs() < 60, "{seconds}");
-}
-
-#[tokio::test]
-async fn the_check_tells_servers_that_are_not_there() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    drop(listener);
-    let store = S3Store::connect("photos", &options(port)).await.unwrap();
-    check_says(store.check("").await, &format!("nothing listens at http://127.0.0.1:{port} (connection refused)"));
-
-    let fake = Fake::start(vec![Reply::Stall(String::new()); 9]).await;
-    let expect = format!("http://127.0.0.1:{} did not answer within 1.5 s", fake.port);
-    check_says(fake.store().await.check("").await, &expect);
-
-    let fake = Fake::start(vec![say("400 Bad Request", &[], "")]).await;
-    let mut tls = options(fake.port);
-    tls.endpoint = Some(format!("https://127.0.0.1:{}", fake.port));
-    let found = S3Store::connect("photos", &tls).await.unwrap().check("").await;
-    assert!(matches!(found, Err(CheckError::Tls { .. } | CheckError::Timeout { .. })), "{found:?}");
-
-    let mut lost = options(1);
-    lost.endpoint = Some("http://no-such-host.invalid".into());
-    let found = S3Store::connect("photos", &lost).await.unwrap().check("").await;
-    assert_eq!(found, Err(CheckError::Dns { host: "no-such-host.invalid".into() }));
-
-    let mut nobody = options(port);
-    nobody.credentials = CredentialSource::PasswdFile("/nonexistent/passwd".into());
-    let found = S3Store::connect("photos", &nobody).await.unwrap().check("").await.unwrap_err().to_string();
-    assert!(found.starts_with("no credentials: ") && found.contains("/nonexistent/passwd: No such file"), "{found}");
 }

@@ -1,0 +1,100 @@
+//! One GET on its way into a content. However it ends (also by a panic, or with the runtime), those who wait for
+//! its bytes are told.
+
+use std::{fs::File, io, ops::Range, os::unix::fs::FileExt, sync::Arc};
+
+use bytes::Bytes;
+
+use super::{content::Content, space::Space, state::Trouble};
+use crate::{error::Error, store::Body};
+
+/// A claim on bytes that nobody else fetches.
+#[derive(Debug)]
+pub(super) struct Flight {
+    content: Arc<Content>,
+    id: u64,
+    /// What has not arrived.
+    left: Range<u64>,
+    /// Where space was reserved for `left`.
+    reserved: Option<Arc<Space>>,
+    trouble: Trouble,
+}
+
+impl Flight {
+    pub(super) fn new(content: &Arc<Content>, id: u64, range: Range<u64>) -> Self {
+        let trouble = Trouble::Fetch(Error::unavailable("the fetch was abandoned"));
+        Self { content: Arc::clone(content), id, left: range, reserved: None, trouble }
+    }
+
+    pub(super) fn content(&self) -> &Arc<Content> {
+        &self.content
+    }
+
+    pub(super) fn left(&self) -> Range<u64> {
+        self.left.clone()
+    }
+
+    /// Reserves the space. False if there is none.
+    pub(super) fn reserve(&mut self, space: &Arc<Space>) -> bool {
+        if space.reserve(&self.content, self.left.end - self.left.start) {
+            self.reserved = Some(Arc::clone(space));
+        }
+        self.reserved.is_some()
+    }
+
+    /// Writes a body that starts at the first missing byte into the file, chunk by chunk.
+    pub(super) async fn pour(&mut self, mut body: Body) -> Result<(), Trouble> {
+        while !self.left.is_empty() {
+            match body.next().await {
+                Some(chunk) => self.land(&chunk.map_err(Trouble::Fetch)?)?,
+                None => return Err(Trouble::Fetch(Error::unavailable("the body is shorter than what was asked for"))),
+            }
+        }
+        Ok(())
+    }
+
+    fn land(&mut self, chunk: &Bytes) -> Result<(), Trouble> {
+        let arrived = self.left.start..self.left.start + chunk.len() as u64;
+        if arrived.end > self.left.end {
+            return Err(Trouble::Fetch(Error::unavailable("the body is longer than what was asked for")));
+        }
+        let file = self.write(chunk, arrived.start).map_err(|err| {
+            log::warn!("cache: cannot write: {err}; reading {} without it", self.content.source().key);
+            self.content.refuse();
+            Trouble::NoRoom
+        })?;
+        self.left.start = arrived.end;
+        let finished = self.content.landed(self.id, arrived, file.as_ref());
+        if let Some(space) = &self.reserved {
+            space.landed(chunk.len() as u64);
+            if finished {
+                space.finished(&self.content);
+            }
+        }
+        Ok(())
+    }
+
+    /// The file it went to; `None` if the content is complete already.
+    fn write(&self, chunk: &Bytes, at: u64) -> io::Result<Option<Arc<File>>> {
+        let Some(file) = self.content.part()? else { return Ok(None) };
+        file.write_all_at(chunk, at)?;
+        Ok(Some(file))
+    }
+
+    /// Ends it: those who wait for what has not arrived are told why.
+    pub(super) fn fail(mut self, trouble: Trouble) {
+        self.trouble = trouble;
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        let refund = self.content.ended(self.id, &self.left, &self.trouble);
+        let Some(space) = &self.reserved else { return };
+        let left = self.left.end - self.left.start;
+        space.landed(left);
+        if refund {
+            space.refund(&self.content, left);
+        }
+    }
+}

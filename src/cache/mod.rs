@@ -1,0 +1,188 @@
+//! The content cache: bytes of objects in local files, by version, filled from the store.
+//!
+//! Nothing here decides what is fresh: a caller names a version and gets exactly its bytes, or [`Error::Stale`]. The
+//! disk is a help, never a condition: where it is full or broken, readers get their bytes from the bucket.
+//!
+//! - `content`: one object at one version. `state`: its block map and waiters. `flight`: one GET on its way into it.
+//! - `fetch`: when to ask the bucket, for what. `readahead`: how far beyond what was asked for.
+//! - `space`: limit, floor, eviction. `index`: the order of eviction.
+//! - `dir`, `leftovers`, `scan`: the directory, and what an earlier run left there.
+//!
+//! [`Error::Stale`]: crate::error::Error::Stale
+
+mod content;
+mod dir;
+mod fetch;
+mod flight;
+mod index;
+mod leftovers;
+mod link;
+mod readahead;
+mod scan;
+mod space;
+mod state;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    fmt,
+    fs::File,
+    io,
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use tokio::{runtime::Handle, sync::Semaphore};
+
+pub use self::{content::Content, dir::OpenError, readahead::Readahead, space::Usage};
+use self::{
+    content::Source,
+    dir::{Dir, Id},
+    space::Space,
+};
+use crate::{
+    config::CacheOptions,
+    model::{key::Key, version::Version},
+    store::Store,
+};
+
+/// Objects up to here are fetched by one GET, larger ones in blocks. Bytes. Most images are smaller, and a request
+/// costs about as much time as this many bytes.
+pub const SMALL: u64 = 1 << 20;
+/// What is fetched of a large object is a multiple of this many bytes.
+const BLOCK: u64 = 1 << 20;
+/// The most bytes of one ranged GET: more of them at once beat one long one.
+const PIECE: u64 = 4 << 20;
+/// GETs that somebody waits for, at once. The HTTP client buffers about 1 MiB for each.
+const DEMAND_GETS: usize = 32;
+/// GETs of readahead, at once.
+const AHEAD_GETS: usize = 16;
+
+/// The cache of one mount.
+pub struct Contents<S> {
+    store: Arc<S>,
+    runtime: Handle,
+    dir: Arc<Dir>,
+    space: Arc<Space>,
+    demand: Arc<Semaphore>,
+    ahead: Arc<Semaphore>,
+}
+
+impl<S: Store> Contents<S> {
+    /// Takes the directory for this mount alone. Fetches run on `runtime`. What an earlier run left is found in the
+    /// background, so this does not take longer with a full cache.
+    pub fn open(store: Arc<S>, options: &CacheOptions, runtime: Handle) -> Result<Arc<Self>, OpenError> {
+        let dir = Arc::new(Dir::open(&options.dir)?);
+        let space = Arc::new(Space::new(&dir, options));
+        scan::start(&dir, &space).map_err(|err| OpenError::Io(options.dir.clone(), err))?;
+        let demand = Arc::new(Semaphore::new(DEMAND_GETS));
+        let ahead = Arc::new(Semaphore::new(AHEAD_GETS));
+        Ok(Arc::new(Self { store, runtime, dir, space, demand, ahead }))
+    }
+
+    /// The content of `key` at `version`: the same one for all who ask while somebody has it. Counts as a use.
+    pub fn get(&self, key: &Key, version: &Version) -> Arc<Content> {
+        if let Some(live) = self.space.live(&Id::new(key, version)) {
+            live.retry();
+            return live;
+        }
+        let content = Content::open(&self.dir, &self.space, key, version);
+        let bytes = if content.file().is_some() { version.size } else { 0 };
+        self.space.enter(content, bytes)
+    }
+
+    /// The whole content as a local file that never changes (for passthrough), if it is here.
+    pub fn file(&self, content: &Content) -> Option<Arc<File>> {
+        content.file()
+    }
+
+    /// A file in [`Self::staging_dir`] with exactly the bytes of this version becomes its content. The staged file
+    /// is gone afterwards, unless it had the wrong size or the disk failed.
+    pub fn adopt(&self, key: &Key, version: &Version, staged: &Path) -> Arc<Content> {
+        let content = self.get(key, version);
+        if content.file().is_some() {
+            dir::remove(staged);
+            return content;
+        }
+        let fits = self.space.admit(&content);
+        if let Err(err) = content.install(staged, fits) {
+            log::warn!("cache: cannot keep what was written to {key}: {err}");
+            self.space.forget(&content);
+        } else if !fits {
+            self.space.forget(&content);
+        }
+        content
+    }
+
+    /// As [`Self::adopt`], for small contents that never saw the disk.
+    pub fn adopt_bytes(&self, key: &Key, version: &Version, bytes: &Bytes) -> Arc<Content> {
+        match self.write_part(bytes) {
+            Ok(path) => self.adopt(key, version, &path),
+            Err(err) => {
+                log::warn!("cache: cannot keep what was written to {key}: {err}");
+                self.get(key, version)
+            }
+        }
+    }
+
+    fn write_part(&self, bytes: &Bytes) -> io::Result<PathBuf> {
+        if !self.space.make_room(bytes.len() as u64) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        let (file, path) = self.dir.create_part(0)?;
+        if let Err(err) = file.write_all_at(bytes, 0) {
+            dir::remove(&path);
+            return Err(err);
+        }
+        Ok(path)
+    }
+
+    /// The object was copied in the bucket, and the old name goes or is gone. Local bytes follow it; those who have
+    /// the old one open go on reading, from the new one. Best called between copy and delete.
+    pub fn moved(&self, from: (&Key, &Version), to: (&Key, &Version)) {
+        if from.1.size != to.1.size {
+            return;
+        }
+        let source = Source { id: Id::new(to.0, to.1), key: to.0.clone(), etag: to.1.etag.clone() };
+        let old = Id::new(from.0, from.1);
+        if old != source.id {
+            self.space.moved(&old, source);
+        }
+    }
+
+    /// Where dirty bytes are written, on the same file system.
+    pub fn staging_dir(&self) -> &Path {
+        self.dir.staging()
+    }
+
+    /// Where staging goes that nobody can finish.
+    pub fn lost_dir(&self) -> &Path {
+        self.dir.lost()
+    }
+
+    pub fn usage(&self) -> Usage {
+        self.space.usage()
+    }
+
+    /// Whether `bytes` of dirty data may be written without touching the free-space floor; evicts for it. To be
+    /// asked before each write, because it remembers nothing.
+    pub fn make_room(&self, bytes: u64) -> bool {
+        self.space.make_room(bytes)
+    }
+
+    /// To be called last at an orderly end: everything is written to the disk, so that the next start believes it even
+    /// after a power loss.
+    pub fn close(&self) {
+        if let Err(err) = self.dir.mark_clean() {
+            log::warn!("cache {}: {err}", self.dir.root().display());
+        }
+    }
+}
+
+impl<S> fmt::Debug for Contents<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Contents").field("dir", &self.dir).field("space", &self.space.usage()).finish_non_exhaustive()
+    }
+}

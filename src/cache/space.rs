@@ -1,0 +1,310 @@
+//! How much the cache may hold, who holds what, and what goes when it is too much.
+//!
+//! Locks: the index, then the source of a content. The state of a content is never locked here. Contents are dropped
+//! only after the index is unlocked, because dropping one locks it.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex, MutexGuard, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use super::{
+    content::{Content, Source},
+    dir::{Dir, Id},
+    index::{Index, Item},
+};
+use crate::config::CacheOptions;
+
+/// Partly filled contents that are kept though nobody has them open, so that the next range request of a video finds
+/// the blocks of the last. Each holds a file descriptor and a block map.
+const PARTIAL_MAX: usize = 256;
+
+/// What the cache holds now. Bytes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Usage {
+    pub bytes: u64,
+    pub files: usize,
+    pub limit: u64,
+    /// What must stay free of the file system.
+    pub floor: u64,
+    /// What is free of it.
+    pub free: u64,
+}
+
+#[derive(Debug)]
+struct Slot {
+    live: Weak<Content>,
+    /// While it is partly filled, the block map must not go.
+    kept: Option<Arc<Content>>,
+}
+
+impl Slot {
+    fn in_use(&self) -> bool {
+        self.live.strong_count() > usize::from(self.kept.is_some())
+    }
+}
+
+#[derive(Debug)]
+struct Ledger {
+    index: Index<Id, Slot>,
+    /// The kept partial ones, oldest first. May name some that are partial no more.
+    partial: VecDeque<Id>,
+}
+
+#[derive(Debug)]
+pub(super) struct Space {
+    dir: Arc<Dir>,
+    limit: u64,
+    floor: u64,
+    /// Bytes that were reserved and are not written yet, so `statvfs` does not know them.
+    pending: AtomicU64,
+    ledger: Mutex<Ledger>,
+}
+
+/// What was removed from the index; to be deleted when the index is unlocked.
+type Victims = Vec<(Id, Item<Slot>)>;
+
+impl Space {
+    pub(super) fn new(dir: &Arc<Dir>, options: &CacheOptions) -> Self {
+        let (total, _) = capacity(dir);
+        let limit = options.size.unwrap_or(total / 4);
+        Self {
+            dir: Arc::clone(dir),
+            limit,
+            floor: options.min_free.unwrap_or(total / 20),
+            pending: AtomicU64::new(0),
+            ledger: Mutex::new(Ledger { index: Index::new(limit), partial: VecDeque::new() }),
+        }
+    }
+
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().expect("a panic left the index half-changed")
+    }
+
+    pub(super) fn usage(&self) -> Usage {
+        let (_, free) = capacity(&self.dir);
+        let ledger = self.ledger();
+        Usage { bytes: ledger.index.used(), files: ledger.index.len(), limit: self.limit, floor: self.floor, free }
+    }
+
+    /// The content, if somebody has it open or it is kept. Counts as a use.
+    pub(super) fn live(&self, id: &Id) -> Option<Arc<Content>> {
+        self.ledger().index.touch(id)?.live.upgrade()
+    }
+
+    /// Makes `content` the one of its identity, with `bytes` on disk, unless another came first.
+    pub(super) fn enter(&self, content: Content, bytes: u64) -> Arc<Content> {
+        let content = Arc::new(content);
+        let id = content.source().id;
+        let mut ledger = self.ledger();
+        let Some(slot) = ledger.index.peek_mut(&id) else {
+            ledger.index.insert(id, bytes, Slot { live: Arc::downgrade(&content), kept: None });
+            return content;
+        };
+        if let Some(first) = slot.live.upgrade() {
+            drop(ledger);
+            return first;
+        }
+        slot.live = Arc::downgrade(&content);
+        ledger.index.resize(&id, bytes);
+        content
+    }
+
+    /// Room for `bytes` more of `content`, within limit and floor, after evicting as needed.
+    pub(super) fn reserve(&self, content: &Arc<Content>, bytes: u64) -> bool {
+        let short = self.short_of_floor(bytes);
+        let mut ledger = self.ledger();
+        let id = content.source().id;
+        if ledger.index.bytes(&id) + bytes > self.limit {
+            // It does not fit alone: nothing else goes for it.
+            return false;
+        }
+        let over = (ledger.index.used() + bytes).saturating_sub(self.limit);
+        let (mut victims, enough) = ledger.evict(short.max(over));
+        if enough {
+            ledger.charge(id, content, bytes);
+            victims.extend(ledger.keep(id, content));
+            self.pending.fetch_add(bytes, Ordering::Relaxed);
+        }
+        drop(ledger);
+        self.delete(victims);
+        enough
+    }
+
+    /// Room for a complete content that is on the disk already, so only the limit counts.
+    pub(super) fn admit(&self, content: &Arc<Content>) -> bool {
+        let id = content.source().id;
+        if content.size() > self.limit {
+            return false;
+        }
+        let mut ledger = self.ledger();
+        let more = content.size().saturating_sub(ledger.index.bytes(&id));
+        let over = (ledger.index.used() + more).saturating_sub(self.limit);
+        let (victims, enough) = ledger.evict(over);
+        let kept = if enough { ledger.complete(id, content) } else { None };
+        drop(ledger);
+        drop(kept);
+        self.delete(victims);
+        enough
+    }
+
+    /// Room for `bytes` that are no content (staging), within the floor, after evicting as needed.
+    pub(super) fn make_room(&self, bytes: u64) -> bool {
+        let short = self.short_of_floor(bytes);
+        if short == 0 {
+            return true;
+        }
+        let (victims, enough) = self.ledger().evict(short);
+        self.delete(victims);
+        enough
+    }
+
+    /// Reserved bytes are on the disk, or will not come.
+    pub(super) fn landed(&self, bytes: u64) {
+        self.pending.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Gives back what was reserved for `content` and will not come.
+    pub(super) fn refund(&self, content: &Content, bytes: u64) {
+        let id = content.source().id;
+        let mut ledger = self.ledger();
+        let left = ledger.index.bytes(&id).saturating_sub(bytes);
+        ledger.index.resize(&id, left);
+    }
+
+    /// The content is complete: its file lasts without it.
+    pub(super) fn finished(&self, content: &Arc<Content>) {
+        let kept = self.ledger().complete(content.source().id, content);
+        drop(kept);
+    }
+
+    /// The content lost its file.
+    pub(super) fn forget(&self, content: &Content) {
+        let id = content.source().id;
+        let mut ledger = self.ledger();
+        ledger.index.resize(&id, 0);
+        let kept = ledger.index.peek_mut(&id).and_then(|slot| slot.kept.take());
+        drop(ledger);
+        drop(kept);
+    }
+
+    /// Nobody has the content any more.
+    pub(super) fn left(&self, content: &Content) {
+        let id = content.source().id;
+        let mut ledger = self.ledger();
+        let dead = ledger.index.peek_mut(&id).is_some_and(|slot| slot.live.strong_count() == 0);
+        if dead && ledger.index.bytes(&id) == 0 {
+            ledger.index.remove(&id);
+        }
+    }
+
+    /// The content of `from` is that of `to` now, unless that has one. Its file goes along.
+    pub(super) fn moved(&self, from: &Id, to: Source) {
+        let mut ledger = self.ledger();
+        if ledger.index.contains(&to.id) {
+            return;
+        }
+        let new = to.id;
+        let mut live = None;
+        if let Some(item) = ledger.index.remove(from) {
+            live = item.value.live.upgrade();
+            if item.value.kept.is_some() {
+                ledger.partial.push_back(new);
+            }
+            ledger.index.insert(new, item.bytes, item.value);
+            if let Some(content) = &live {
+                content.set_source(to);
+            }
+        }
+        drop(ledger);
+        match live {
+            Some(content) => content.rehome(from),
+            // Failing is no harm: the bytes are fetched again.
+            None => drop(self.dir.keep(&self.dir.content(from), &new)),
+        }
+    }
+
+    /// Complete contents that a scan of the directory found, newest first. They are older than all that is in use.
+    pub(super) fn found(&self, files: Vec<(Id, u64)>) {
+        let mut ledger = self.ledger();
+        for (id, bytes) in files {
+            if !ledger.index.contains(&id) {
+                ledger.index.insert_oldest(&id, bytes, Slot { live: Weak::new(), kept: None });
+            }
+        }
+        let over = ledger.index.used().saturating_sub(self.limit);
+        let (victims, _) = ledger.evict(over);
+        drop(ledger);
+        self.delete(victims);
+    }
+
+    /// Bytes to free before `bytes` more leave the floor free.
+    fn short_of_floor(&self, bytes: u64) -> u64 {
+        let (_, free) = capacity(&self.dir);
+        let pending = self.pending.load(Ordering::Relaxed);
+        self.floor.saturating_add(pending).saturating_add(bytes).saturating_sub(free)
+    }
+
+    /// Somebody may open one of them between its removal from the index and this: its open file goes on working.
+    fn delete(&self, victims: Victims) {
+        for (id, item) in victims {
+            if item.value.kept.is_none() {
+                self.dir.remove(&id);
+            }
+        }
+    }
+}
+
+impl Ledger {
+    /// Takes out what is worth `need` bytes, if there is as much.
+    fn evict(&mut self, need: u64) -> (Victims, bool) {
+        let victims = self.index.evict(need, Slot::in_use);
+        let freed: u64 = victims.iter().map(|(_, item)| item.bytes).sum();
+        (victims, freed >= need)
+    }
+
+    fn charge(&mut self, id: Id, content: &Arc<Content>, bytes: u64) {
+        if self.index.contains(&id) {
+            self.index.resize(&id, self.index.bytes(&id) + bytes);
+        } else {
+            self.index.insert(id, bytes, Slot { live: Arc::downgrade(content), kept: None });
+        }
+    }
+
+    /// Keeps the block map of a partial content. Gives those that are too many.
+    fn keep(&mut self, id: Id, content: &Arc<Content>) -> Victims {
+        let slot = self.index.peek_mut(&id).expect("it was charged");
+        if slot.kept.is_none() {
+            slot.kept = Some(Arc::clone(content));
+            self.partial.push_back(id);
+        }
+        let mut out = Vec::new();
+        for _ in PARTIAL_MAX..self.partial.len() {
+            let Some(oldest) = self.partial.pop_front() else { break };
+            match self.index.peek_mut(&oldest) {
+                Some(slot) if slot.kept.is_some() && slot.in_use() => self.partial.push_back(oldest),
+                Some(slot) if slot.kept.is_some() => out.extend(self.index.remove(&oldest).map(|item| (oldest, item))),
+                _ => {}
+            }
+        }
+        out
+    }
+
+    /// The content takes its size on disk and no block map.
+    fn complete(&mut self, id: Id, content: &Arc<Content>) -> Option<Arc<Content>> {
+        let more = content.size().saturating_sub(self.index.bytes(&id));
+        self.charge(id, content, more);
+        self.index.peek_mut(&id)?.kept.take()
+    }
+}
+
+/// Bytes that the file system of the cache has, and that are free for us. Zero if it does not tell.
+fn capacity(dir: &Dir) -> (u64, u64) {
+    match nix::sys::statvfs::statvfs(dir.root()) {
+        Ok(fs) => (fs.blocks() * fs.fragment_size(), fs.blocks_available() * fs.fragment_size()),
+        Err(_) => (0, 0),
+    }
+}

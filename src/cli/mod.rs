@@ -1,0 +1,190 @@
+//! The command line: one command per file. Exit codes are those of mount(8).
+
+mod argv;
+mod background;
+pub mod help;
+mod mount;
+mod place;
+mod render;
+mod status;
+mod umount;
+
+use std::{
+    ffi::OsString,
+    fmt::Display,
+    io::{self, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use clap::{Parser, Subcommand};
+
+use crate::{config::Options, telemetry::ready::Ready};
+use argv::Arranged;
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "originfs",
+    version,
+    about = "Mounts an S3-compatible bucket over upload directories: one file is one object, the key is the path"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Mount a bucket, or a part of it, on a directory
+    #[command(after_help = help::options())]
+    Mount(MountArgs),
+    /// Unmount a directory and wait until its process has ended
+    #[command(visible_alias = "unmount")]
+    Umount(UmountArgs),
+    /// Show what the mounts of this host are doing
+    Status(StatusArgs),
+    /// Show the version
+    Version,
+    /// What mount(8) calls as /sbin/mount.originfs
+    #[command(hide = true, name = argv::HELPER)]
+    Helper(HelperArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct MountArgs {
+    #[arg(help = "BUCKET, BUCKET:/PREFIX or s3://BUCKET/PREFIX")]
+    source: String,
+    /// The directory to mount on
+    dir: PathBuf,
+    /// Options as in fstab; each can also be written as --NAME=VALUE
+    #[arg(short, value_name = "NAME=VALUE,...")]
+    options: Vec<String>,
+    /// Stay in the foreground
+    #[arg(short)]
+    foreground: bool,
+}
+
+/// As mount(8) calls its helpers (section "EXTERNAL HELPERS").
+#[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "mount(8) has that many flags")]
+struct HelperArgs {
+    source: String,
+    dir: PathBuf,
+    #[arg(short)]
+    options: Vec<String>,
+    /// Tolerate unknown options
+    #[arg(short)]
+    sloppy: bool,
+    /// Check everything but do not mount
+    #[arg(short)]
+    fake: bool,
+    /// There is no mtab to write
+    #[arg(short)]
+    n: bool,
+    #[arg(short)]
+    verbose: bool,
+    #[arg(short = 'N')]
+    namespace: Option<OsString>,
+    #[arg(short = 't')]
+    kind: Option<OsString>,
+}
+
+#[derive(Debug, clap::Args)]
+struct UmountArgs {
+    /// The directory that is mounted on
+    dir: PathBuf,
+    /// Detach it now, also while files are open; its process ends when they are closed
+    #[arg(short, long)]
+    lazy: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct StatusArgs {
+    /// A mount point, or anything below it; all mounts without it
+    dir: Option<PathBuf>,
+    /// For programs
+    #[arg(long)]
+    json: bool,
+}
+
+/// Why a command ends with something else than success.
+#[derive(Debug)]
+struct Failure {
+    /// As mount(8) defines them.
+    code: u8,
+    /// One line; `None` if it has been said already.
+    message: Option<String>,
+}
+
+impl Failure {
+    /// Wrong invocation or permissions (1).
+    fn usage(message: impl Display) -> Self {
+        Self { code: 1, message: Some(message.to_string()) }
+    }
+
+    /// The system failed (2).
+    fn system(message: impl Display) -> Self {
+        Self { code: 2, message: Some(message.to_string()) }
+    }
+
+    /// The mount failed (32).
+    fn mount(message: impl Display) -> Self {
+        Self { code: 32, message: Some(message.to_string()) }
+    }
+}
+
+/// Runs the command line `args`, the program's name first. `mount` serves a mount until it ends; an error of it is one
+/// line.
+pub fn run<E: Display>(
+    args: impl IntoIterator<Item = OsString>,
+    mount: impl FnOnce(Options, Ready) -> Result<(), E>,
+) -> ExitCode {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let Err(failure) = dispatch(&args, mount) else { return ExitCode::SUCCESS };
+    if let Some(message) = failure.message {
+        complain(&message);
+    }
+    ExitCode::from(failure.code)
+}
+
+/// Says one line on stderr. If that is gone there is nobody to tell.
+fn complain(message: &str) {
+    writeln!(io::stderr(), "originfs: {message}").ok();
+}
+
+fn dispatch<E: Display>(args: &[OsString], mount: impl FnOnce(Options, Ready) -> Result<(), E>) -> Result<(), Failure> {
+    let Arranged { args: arranged, words } = argv::arrange(args)?;
+    let cli = match Cli::try_parse_from(arranged) {
+        Ok(cli) => cli,
+        // Help and version come as errors that go to stdout.
+        Err(err) if !err.use_stderr() => return err.print().map_err(Failure::system),
+        Err(err) => return Err(Failure::usage(first_line(&err))),
+    };
+    match cli.command {
+        Command::Mount(command) => mount::command(args, &command, words, mount),
+        Command::Helper(command) => mount::helper(args, &command, words, mount),
+        Command::Umount(command) => umount::command(&command),
+        Command::Status(command) => status::command(&command, &mut io::stdout().lock()),
+        Command::Version => writeln!(io::stdout(), "originfs {}", env!("CARGO_PKG_VERSION")).map_err(Failure::system),
+    }
+}
+
+/// What is wrong, without the usage that follows.
+fn first_line(err: &clap::Error) -> String {
+    let text = err.to_string();
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let first = lines.next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+    // "the following arguments were not provided:" and their names.
+    if first.ends_with(':') { format!("{first} {}", lines.next().unwrap_or_default()) } else { first }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definitions_hold_together() {
+        use clap::CommandFactory as _;
+        Cli::command().debug_assert();
+    }
+}

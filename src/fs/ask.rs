@@ -1,0 +1,152 @@
+//! Questions to the bucket about one name, and the requests that answer them.
+
+use std::sync::Arc;
+
+use super::{
+    Fs,
+    known::{Answer, Seen},
+};
+use crate::{
+    cache::{Contents, SMALL},
+    clock,
+    error::{Error, Result},
+    model::{attr::Kind, key::Key, version::Version},
+    store::{Get, Got, List, Object, Store},
+};
+
+/// What is known of the name already, which decides what to ask first.
+#[derive(Clone, Debug)]
+pub(super) enum Hint {
+    Unknown,
+    File,
+    /// With the version of its marker.
+    Dir(Option<Version>),
+}
+
+impl Hint {
+    pub(super) fn of(kind: Kind, version: Option<&Version>) -> Self {
+        match kind {
+            Kind::Dir => Self::Dir(version.cloned()),
+            Kind::File | Kind::Symlink => Self::File,
+        }
+    }
+}
+
+impl<S: Store> Fs<S> {
+    /// What the bucket holds at `key`. The request is sent after this call began; it may be shared.
+    pub(super) async fn look(&self, key: Key, hint: Hint) -> Result<Answer> {
+        let store = Arc::clone(&self.store);
+        let asking = key.clone();
+        self.looks
+            .ask(key, move || async move {
+                let asked = clock::now();
+                let seen = seen(&*store, &asking, hint).await?;
+                Ok(Answer { asked, seen })
+            })
+            .await
+    }
+
+    /// As [`Fs::look`], for a file of `version` that is about to be read: a small one comes along.
+    pub(super) async fn look_to_read(&self, key: Key, version: &Version) -> Result<Answer> {
+        let content = self.contents.get(&key, version);
+        let complete = self.contents.file(&content).is_some();
+        // Without a time to compare, a 304 would not tell whether the metadata are the same: after our own PUT, HEAD.
+        let cannot_tell = complete && version.modified.is_none();
+        if version.size > SMALL || version.size == 0 || cannot_tell || (!complete && content.is_filling()) {
+            return self.look(key, Hint::File).await;
+        }
+        let (store, contents) = (Arc::clone(&self.store), Arc::clone(&self.contents));
+        let (asking, version) = (key.clone(), version.clone());
+        self.looks
+            .ask(key, move || async move {
+                let asked = clock::now();
+                let seen = fetch(&*store, &contents, &asking, &version, complete).await?;
+                Ok(Answer { asked, seen })
+            })
+            .await
+    }
+}
+
+/// One trip that revalidates and fetches: GET with If-None-Match when the bytes are here, else GET.
+async fn fetch<S: Store>(
+    store: &S,
+    contents: &Arc<Contents<S>>,
+    key: &Key,
+    version: &Version,
+    complete: bool,
+) -> Result<Seen> {
+    let get = Get { if_none_match: complete.then(|| version.etag.clone()), ..Get::default() };
+    match store.get(key, get).await {
+        // A COPY onto itself changes metadata and keeps the ETag; Last-Modified tells, where the 304 has it.
+        Ok(Got::Same { modified }) if modified.is_some() && modified == version.modified => {
+            Ok(Seen::Same(version.clone()))
+        }
+        Ok(Got::Same { .. }) => seen(store, key, Hint::File).await,
+        Ok(Got::Bytes(object, body)) => {
+            let content = contents.get(key, &object.version);
+            contents.fill(&content, body);
+            Ok(Seen::File(Arc::new(object)))
+        }
+        Err(Error::NotFound) => dir_at(store, key, None).await,
+        Err(err) => Err(err),
+    }
+}
+
+async fn seen<S: Store>(store: &S, key: &Key, hint: Hint) -> Result<Seen> {
+    match hint {
+        Hint::File => match file_at(store, key).await? {
+            Seen::Absent => dir_at(store, key, None).await,
+            file => Ok(file),
+        },
+        Hint::Dir(version) => match dir_at(store, key, version.as_ref()).await? {
+            Seen::Absent => file_at(store, key).await,
+            dir => Ok(dir),
+        },
+        Hint::Unknown => {
+            let (file, dir) = tokio::join!(file_at(store, key), dir_at(store, key, None));
+            match (file?, dir?) {
+                (file, Seen::Absent) => Ok(file),
+                (Seen::Absent, dir) => Ok(dir),
+                (Seen::File(file), dir) => {
+                    if !is_dir(&file, key) {
+                        log::warn!("{key} is an object and a directory in the bucket: the directory is shown");
+                    }
+                    Ok(dir)
+                }
+                (_, dir) => Ok(dir),
+            }
+        }
+    }
+}
+
+/// Some servers answer HEAD of a directory without its slash (SeaweedFS), and s3fs can be told to make such objects.
+fn is_dir(object: &Object, key: &Key) -> bool {
+    crate::store::metadata::is_dir_marker(key, object)
+}
+
+async fn file_at<S: Store>(store: &S, key: &Key) -> Result<Seen> {
+    match store.head(key).await {
+        Ok(object) if is_dir(&object, key) => Ok(Seen::Dir(Some(Arc::new(object)))),
+        Ok(object) => Ok(Seen::File(Arc::new(object))),
+        Err(Error::NotFound) => Ok(Seen::Absent),
+        Err(err) => Err(err),
+    }
+}
+
+/// A directory is its marker, or anything below it.
+async fn dir_at<S: Store>(store: &S, key: &Key, known: Option<&Version>) -> Result<Seen> {
+    let marker = key.marker();
+    let list = List { prefix: marker.as_str().to_owned(), max: 2, ..List::default() };
+    let page = store.list(list).await?;
+    let listed = page.entries.iter().find(|entry| entry.key == marker);
+    match (listed, known) {
+        (Some(entry), Some(known)) if entry.version.same(known) => Ok(Seen::Same(known.clone())),
+        (Some(_), _) => match store.head(&marker).await {
+            Ok(object) => Ok(Seen::Dir(Some(Arc::new(object)))),
+            Err(Error::NotFound) => Ok(Seen::Dir(None)),
+            Err(err) => Err(err),
+        },
+        (None, _) if page.entries.is_empty() => Ok(Seen::Absent),
+        (None, _) => Ok(Seen::Dir(None)),
+    }
+}

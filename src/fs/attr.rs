@@ -1,0 +1,226 @@
+//! getattr and setattr.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::{
+    Fs, Payload,
+    ask::Hint,
+    file::File,
+    known::{self, Known, Seen},
+    settle::stat,
+    types::{Caller, Fh, NodeId, SetAttr, SetTime, Stat},
+};
+use crate::{
+    clock,
+    config::Perms,
+    error::{Error, Result},
+    model::{
+        attr::{Attr, Kind},
+        key::Key,
+        tree::Tree,
+    },
+    store::{Headers, Require, Store, metadata},
+    upload::copy::copy_object,
+};
+
+/// How often a change of metadata starts again because somebody else changed the object meanwhile.
+const TRIES: u32 = 3;
+
+impl<S: Store> Fs<S> {
+    /// Answers from memory, or `None`.
+    pub fn try_getattr(&self, id: NodeId, caller: Caller) -> Option<Result<(Stat, Duration)>> {
+        let tree = self.tree();
+        let Some(node) = tree.get(id) else { return Some(Err(Error::Stale)) };
+        let fixed = id == NodeId::ROOT || tree.key(id).is_none();
+        if fixed || self.is_fresh(node, self.options.freshness.stat_age(), clock::now()) || self.take_ticket(id, caller) {
+            return self.shown(&tree, id).map(Ok);
+        }
+        None
+    }
+
+    /// Fails with `Stale` when the node is gone and nobody has it open.
+    pub async fn getattr(&self, id: NodeId, caller: Caller) -> Result<(Stat, Duration)> {
+        loop {
+            if let Some(answer) = self.try_getattr(id, caller) {
+                return answer;
+            }
+            let (parent, name, key, hint) = {
+                let tree = self.tree();
+                let node = tree.get(id).ok_or(Error::Stale)?;
+                let Some((parent, name)) = node.place.clone() else { continue };
+                let hint = Hint::of(node.kind, node.payload.known.version.as_ref());
+                (parent, name, tree.key(id).ok_or(Error::Stale)?, hint)
+            };
+            let stamp = self.fences.stamp(&key).await;
+            let answer = self.look(key.clone(), hint).await?;
+            let mut tree = self.tree();
+            if !self.fences.holds(stamp) {
+                continue;
+            }
+            let now = self.settle(&mut tree, parent, &name, &key, &answer);
+            if now == Some(id) || tree.get(id).is_some_and(|node| node.opens > 0) {
+                return self.shown(&tree, id).ok_or(Error::Stale);
+            }
+            if !matches!(answer.seen, Seen::Same(_)) {
+                return Err(Error::Stale);
+            }
+        }
+    }
+
+    fn shown(&self, tree: &Tree<Payload>, id: NodeId) -> Option<(Stat, Duration)> {
+        let left = if id == NodeId::ROOT {
+            self.options.freshness.stat_age()
+        } else {
+            self.left(tree.get(id)?, clock::now())
+        };
+        Some((stat(tree, id)?, left))
+    }
+
+    /// Size, mode, owner and times. What the mount does not keep (`perms=uniform`) is accepted and costs nothing: four
+    /// applications chmod after every write, and a COPY would change the validators that a CDN has.
+    pub async fn setattr(&self, id: NodeId, fh: Option<Fh>, set: SetAttr, caller: Caller) -> Result<(Stat, Duration)> {
+        if self.options.read_only {
+            return Err(Error::ReadOnly);
+        }
+        if let Some(size) = set.size {
+            self.truncate(id, fh, size, caller).await?;
+        }
+        self.change_attr(id, &set).await?;
+        let tree = self.tree();
+        self.shown(&tree, id).ok_or(Error::Stale)
+    }
+
+    async fn truncate(&self, id: NodeId, fh: Option<Fh>, size: u64, caller: Caller) -> Result<()> {
+        if let Some(handle) = fh.and_then(|fh| self.handles.get(fh).ok()).filter(|handle| handle.write) {
+            let mut state = handle.file.state.write().await;
+            return self.resize(&handle.file, &mut state, size).await;
+        }
+        // truncate(2) by name: as an open, a truncation and a close.
+        let open = super::types::OpenMode { write: true, ..Default::default() };
+        let opened = self.open(id, open, caller).await?;
+        let handle = self.handles.get(opened.fh)?;
+        let resized = {
+            let mut state = handle.file.state.write().await;
+            self.resize(&handle.file, &mut state, size).await
+        };
+        let done = match resized {
+            Ok(()) => self.flush(opened.fh).await,
+            err => err,
+        };
+        self.release(opened.fh).await;
+        done
+    }
+
+    async fn change_attr(&self, id: NodeId, set: &SetAttr) -> Result<()> {
+        let file = self.tree().get(id).ok_or(Error::Stale)?.payload.file.clone();
+        let _turn = match &file {
+            Some(file) => Some(file.turn.lock().await),
+            None => None,
+        };
+        let mut state = match &file {
+            Some(file) => Some(file.state.write().await),
+            None => None,
+        };
+        let (key, attr) = {
+            let mut tree = self.tree();
+            let key = tree.key(id);
+            let node = tree.get_mut(id).ok_or(Error::Stale)?;
+            let attr = self.wanted(node.payload.known.attr, set);
+            if attr == node.payload.known.attr {
+                return Ok(());
+            }
+            let local = node.payload.is_local() || id == NodeId::ROOT;
+            let Some(key) = key.filter(|_| !local) else {
+                node.payload.known.attr = attr;
+                if let Some(dirty) = state.as_mut().and_then(|state| state.dirty.as_mut()) {
+                    dirty.time_set |= set.mtime.is_some();
+                }
+                return Ok(());
+            };
+            (key, attr)
+        };
+        let known = match attr.kind {
+            Kind::Dir => self.mark(&key, attr).await?,
+            Kind::File | Kind::Symlink => self.rewrite(&key, attr, file.as_deref(), state.as_deref_mut()).await?,
+        };
+        let mut tree = self.tree();
+        let parent = tree.get(id).and_then(|node| node.place.as_ref()).and_then(|(parent, _)| tree.key(*parent));
+        self.forget_key(&key, parent.as_ref());
+        if let Some(node) = tree.get_mut(id) {
+            node.payload.known = known;
+        }
+        Ok(())
+    }
+
+    /// `attr` with what the caller wants and the mount keeps.
+    fn wanted(&self, attr: Attr, set: &SetAttr) -> Attr {
+        let mtime = match set.mtime {
+            Some(SetTime::Now) => known::stamp(&self.options, clock::wall()),
+            Some(SetTime::At(time)) => known::stamp(&self.options, time),
+            None => attr.mtime,
+        };
+        match self.options.perms {
+            Perms::Uniform => Attr { mtime, ..attr },
+            Perms::Stored => Attr {
+                mtime,
+                mode: set.mode.map_or(attr.mode, |mode| mode & 0o7777),
+                uid: set.uid.unwrap_or(attr.uid),
+                gid: set.gid.unwrap_or(attr.gid),
+                ..attr
+            },
+        }
+    }
+
+    /// Gives a directory the attributes, and a marker if it has none.
+    async fn mark(&self, key: &Key, attr: Attr) -> Result<Known> {
+        let marker = key.marker();
+        let _fence = self.fences.raise(key);
+        let mut headers = match self.store.head(&marker).await {
+            Ok(object) => object.headers,
+            Err(Error::NotFound) => known::new_headers(&self.options, &marker, &attr, b""),
+            Err(err) => return Err(err),
+        };
+        metadata::write(&mut headers.user, &attr, self.options.mtime_ns);
+        let asked = clock::now();
+        let version = self.store.put(&marker, Bytes::new(), &headers, Require::Anything).await?;
+        Ok(Known { version: Some(version), attr, asked: Some(asked) })
+    }
+
+    /// A COPY of the object onto itself, which keeps all headers and metadata but ours.
+    async fn rewrite(
+        &self,
+        key: &Key,
+        attr: Attr,
+        file: Option<&File>,
+        mut state: Option<&mut super::file::State>,
+    ) -> Result<Known> {
+        let _fence = self.fences.raise(key);
+        for _ in 0..TRIES {
+            let object = self.store.head(key).await?;
+            let mut headers: Headers = object.headers.clone();
+            metadata::write(&mut headers.user, &attr, self.options.mtime_ns);
+            let asked = clock::now();
+            let copied = copy_object(&*self.store, &self.lanes, (key, &object.version), key, headers, Require::Anything);
+            let version = match copied.await {
+                Ok(version) => version,
+                Err(Error::Stale) => continue,
+                Err(err) => return Err(err),
+            };
+            // The bytes are the same, though the ETag of a multipart object is not.
+            self.contents.copied((key, &object.version), (key, &version));
+            if let (Some(file), Some(state)) = (file, state.as_deref_mut()) {
+                let same = state.version.as_ref().is_some_and(|known| known.same_content(&object.version));
+                if same {
+                    state.version = Some(version.clone());
+                    if let Some(node) = self.tree().get_mut(file.id) {
+                        node.payload.pages = Some(version.clone());
+                    }
+                }
+            }
+            return Ok(Known { attr: Attr { size: version.size, ..attr }, version: Some(version), asked: Some(asked) });
+        }
+        Err(Error::Stale)
+    }
+}

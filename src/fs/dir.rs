@@ -1,0 +1,268 @@
+//! Listings: opendir, readdir, and what a listing tells about the nodes that are known.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, atomic::Ordering},
+    time::Instant,
+};
+
+use super::{
+    Fs, Payload,
+    file::DirHandle,
+    known::{self, Known},
+    lock,
+    settle::{child_key, has_local},
+    types::{DirEntry, DirName, Fh, Found, Invalidation, NodeId},
+};
+use crate::{
+    clock,
+    error::{Error, Result},
+    freshness::{fence::Stamp, serves},
+    model::{
+        attr::Kind,
+        key::{CONTROL, Key, Name},
+        tree::Tree,
+        version::Version,
+    },
+    store::{List, Page, Store},
+};
+
+/// `.` and `..`
+const DOTS: u64 = 2;
+
+/// What the bucket holds in one directory.
+#[derive(Debug)]
+pub(super) struct Listing {
+    asked: Instant,
+    /// Names in order; files with their versions, directories without.
+    names: BTreeMap<Name, Option<Version>>,
+    /// The directory has a marker.
+    marked: bool,
+    /// Keys that no path can hold.
+    hidden: u64,
+}
+
+impl<S: Store> Fs<S> {
+    /// Fails with `Stale` if the directory is gone.
+    pub async fn opendir(&self, id: NodeId) -> Result<Fh> {
+        let key = {
+            let tree = self.tree();
+            match tree.get(id) {
+                Some(node) if node.kind != Kind::Dir => return Err(Error::NotDir),
+                Some(_) => tree.key(id).ok_or(Error::Stale)?,
+                None => return Err(Error::Stale),
+            }
+        };
+        let stamp = self.fences.stamp_all();
+        let listing = self.listing(&key).await?;
+        let mut tree = self.tree();
+        self.refresh(&mut tree, id, &key, &listing, stamp);
+        if id != NodeId::ROOT && listing.is_nothing() && !has_local(&tree, id) {
+            return Err(Error::Stale);
+        }
+        let handle = self.snapshot(&tree, id, &listing)?;
+        drop(tree);
+        Ok(self.handles.open_dir(handle))
+    }
+
+    /// Entries from `offset` on, at most `max`; empty at the end.
+    pub async fn readdir(&self, id: NodeId, fh: Fh, offset: u64, max: usize) -> Result<Vec<DirEntry>> {
+        let handle = match self.handles.dir(fh) {
+            Some(handle) => handle,
+            // A handle of another life of this mount: the offset is still good, because listings are in order.
+            None => {
+                let fresh = self.opendir(id).await?;
+                let handle = self.handles.dir(fresh).ok_or(Error::BadHandle)?;
+                self.handles.close_dir(fresh);
+                handle
+            }
+        };
+        let start = usize::try_from(offset).map_err(|_| Error::Invalid)?;
+        Ok(handle.entries.iter().skip(start).take(max).cloned().collect())
+    }
+
+    /// As the kernel wants it for READDIRPLUS: counts one lookup for the entry. `None`: the name is gone meanwhile, or
+    /// it is `.` or `..`. TTLs are zero where the listing does not tell all attributes.
+    pub fn entry(&self, id: NodeId, fh: Fh, entry: &DirEntry) -> Option<Found> {
+        let DirName::Name(name) = &entry.name else { return None };
+        let handle = self.handles.dir(fh)?;
+        let mut tree = self.tree();
+        let key = child_key(&tree, id, name).ok()?;
+        if let Some(child) = tree.child(id, name) {
+            return self.found(&mut tree, child);
+        }
+        let remembered = lock(&self.memory).pop(&key);
+        let known = match handle.versions.get(name) {
+            None => remembered.filter(|known| known.attr.kind == Kind::Dir).unwrap_or_else(|| Known {
+                version: None,
+                attr: known::dir_attr(&self.options, None),
+                asked: None,
+            }),
+            Some(version) => remembered
+                .filter(|known| known.version.as_ref().is_some_and(|known| known.same(version)))
+                .unwrap_or_else(|| Known::listed(&self.options, version)),
+        };
+        let child = tree.attach(id, name.clone(), key.ino(), known.attr.kind, Payload::new(known));
+        self.found(&mut tree, child)
+    }
+
+    pub fn releasedir(&self, fh: Fh) {
+        self.handles.close_dir(fh);
+    }
+
+    async fn listing(&self, dir: &Key) -> Result<Arc<Listing>> {
+        let age = self.options.freshness.open_age();
+        let cached = lock(&self.listings).get(dir).cloned();
+        if let Some(listing) = cached.filter(|listing| serves(listing.asked, clock::now(), age)) {
+            return Ok(listing);
+        }
+        let stamp = self.fences.stamp_all();
+        let (store, asking) = (Arc::clone(&self.store), dir.clone());
+        let root = self.tree().key(NodeId::ROOT).as_ref() == Some(dir);
+        let listing = self.lists.ask(dir.clone(), move || async move { list(&*store, &asking, root).await }).await?;
+        if listing.hidden > self.hidden.fetch_max(listing.hidden, Ordering::Relaxed) {
+            log::warn!("{} keys below {dir}/ cannot be paths and are hidden", listing.hidden);
+        }
+        if !age.is_zero() && self.fences.holds(stamp) {
+            lock(&self.listings).put(dir.clone(), Arc::clone(&listing));
+        }
+        Ok(listing)
+    }
+
+    /// A listing revalidates what is known of its names, the absent ones too.
+    fn refresh(&self, tree: &mut Tree<Payload>, id: NodeId, key: &Key, listing: &Listing, stamp: Stamp) {
+        if !self.fences.holds(stamp) {
+            return; // something changed meanwhile; who wants to know asks again
+        }
+        let children: Vec<(Name, NodeId)> = tree.children(id).map(|(name, child)| (name.clone(), child)).collect();
+        for (name, child) in children {
+            let Ok(child_key) = child_key(tree, id, &name) else { continue };
+            let listed = listing.names.get(&name);
+            let here_only = has_local(tree, child);
+            let Some(node) = tree.get_mut(child) else { continue };
+            let known = &mut node.payload.known;
+            if here_only || known.asked > Some(listing.asked) {
+                continue;
+            }
+            match (listed, &known.version) {
+                (Some(Some(listed)), Some(version)) if listed.same(version) => {
+                    known.asked = known.asked.map(|_| listing.asked);
+                }
+                (Some(None), _) if node.kind == Kind::Dir => {}
+                (Some(_), _) => {
+                    let shown = known.asked.take().is_some() && node.lookups > 0;
+                    if shown {
+                        self.announce(Invalidation::Attr(child));
+                    }
+                }
+                (None, _) => self.orphan(tree, child, &child_key),
+            }
+        }
+        let mut memory = lock(&self.memory);
+        for (name, version) in &listing.names {
+            let Some(version) = version else { continue };
+            let child = Key::new(&format!("{}{}", directory(key), name.as_str()));
+            if let Some(known) = memory.peek_mut(&child) {
+                if known.version.as_ref().is_some_and(|known| known.same(version)) {
+                    known.asked = known.asked.max(Some(listing.asked));
+                }
+            }
+        }
+    }
+
+    /// The listing with what is only here.
+    fn snapshot(&self, tree: &Tree<Payload>, id: NodeId, listing: &Listing) -> Result<DirHandle> {
+        let dir = tree.key(id).ok_or(Error::Stale)?;
+        let above = tree.get(id).and_then(|node| node.place.as_ref()).map_or(NodeId::ROOT, |(parent, _)| *parent);
+        let own = if id == NodeId::ROOT { NodeId::ROOT.0 } else { dir.ino() };
+        let up = if above == NodeId::ROOT { NodeId::ROOT.0 } else { tree.key(above).map_or(own, |key| key.ino()) };
+        let mut names: BTreeMap<&Name, Kind> =
+            listing.names.iter().map(|(name, version)| (name, kind_of(version.as_ref()))).collect();
+        for (name, child) in tree.children(id) {
+            let Some(node) = tree.get(child) else { continue };
+            let listed = listing.names.get(name).and_then(Option::as_ref);
+            let link = node.kind == Kind::Symlink
+                && listed.zip(node.payload.known.version.as_ref()).is_some_and(|(a, b)| a.same_content(b));
+            if link || has_local(tree, child) {
+                names.insert(name, node.kind);
+            }
+        }
+        let dots = [(DirName::Dot, own), (DirName::DotDot, up)];
+        let mut entries: Vec<DirEntry> = Vec::with_capacity(names.len() + dots.len());
+        for (at, (name, ino)) in (1..=DOTS).zip(dots) {
+            entries.push(DirEntry { next: at, name, ino, kind: Kind::Dir });
+        }
+        for (at, (name, kind)) in (DOTS + 1..).zip(names) {
+            let ino = Key::new(&format!("{}{}", directory(&dir), name.as_str())).ino();
+            entries.push(DirEntry { next: at, name: DirName::Name(name.clone()), ino, kind });
+        }
+        let versions: HashMap<Name, Version> = listing
+            .names
+            .iter()
+            .filter_map(|(name, version)| Some((name.clone(), version.clone()?)))
+            .collect();
+        Ok(DirHandle { entries, versions })
+    }
+}
+
+/// A listing does not tell symlinks from files.
+fn kind_of(version: Option<&Version>) -> Kind {
+    if version.is_some() { Kind::File } else { Kind::Dir }
+}
+
+/// A key as the prefix of what is below it.
+fn directory(dir: &Key) -> Key {
+    dir.marker()
+}
+
+/// All pages of a directory.
+async fn list<S: Store>(store: &S, dir: &Key, root: bool) -> Result<Arc<Listing>> {
+    let prefix = directory(dir);
+    let asked = clock::now();
+    let mut listing = Listing { asked, names: BTreeMap::new(), marked: false, hidden: 0 };
+    let mut token = None;
+    loop {
+        let list = List { prefix: prefix.as_str().to_owned(), delimiter: true, token, ..List::default() };
+        let page = store.list(list).await?;
+        token = page.next.clone();
+        listing.add(&prefix, page);
+        if token.is_none() {
+            break;
+        }
+    }
+    if root && let Some(name) = Name::from_key(CONTROL) {
+        listing.names.remove(&name);
+    }
+    Ok(Arc::new(listing))
+}
+
+impl Listing {
+    fn is_nothing(&self) -> bool {
+        self.names.is_empty() && !self.marked && self.hidden == 0
+    }
+
+    fn add(&mut self, prefix: &Key, page: Page) {
+        for entry in page.entries {
+            if entry.key == *prefix {
+                self.marked = true;
+                continue;
+            }
+            match name_below(prefix, &entry.key) {
+                // A directory of the same name wins.
+                Some(name) => drop(self.names.entry(name).or_insert(Some(entry.version))),
+                None => self.hidden += 1,
+            }
+        }
+        for dir in page.prefixes {
+            let raw = dir.as_str().strip_suffix('/').unwrap_or(dir.as_str());
+            match name_below(prefix, &Key::new(raw)) {
+                Some(name) => drop(self.names.insert(name, None)),
+                None => self.hidden += 1,
+            }
+        }
+    }
+}
+
+fn name_below(prefix: &Key, key: &Key) -> Option<Name> {
+    Name::from_key(key.as_str().strip_prefix(prefix.as_str())?)
+}

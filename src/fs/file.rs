@@ -1,0 +1,123 @@
+//! Open files: what they share, and what each handle has of its own.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+use tokio::sync::RwLock;
+
+use super::types::{DirEntry, Fh, NodeId};
+use crate::{
+    cache::{Content, Readahead},
+    error::{Error, Result},
+    model::version::Version,
+    upload::dirty::Dirty,
+};
+
+/// The bytes of a node that somebody has open. One open file is one version of the object: when the bucket has
+/// another, the name gets another node.
+#[derive(Debug)]
+pub(super) struct File {
+    pub(super) id: NodeId,
+    /// Held by whoever makes the bucket's state of this file: uploads, renames, unlinks. Before `state`.
+    pub(super) turn: tokio::sync::Mutex<()>,
+    /// May be held over I/O, as `turn` may. No two files are locked at once but by a rename, which see.
+    pub(super) state: RwLock<State>,
+    /// There are bytes, or a new name, that the bucket does not have. Set with `state` held; read without.
+    pub(super) dirty: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct State {
+    /// The object that the content is of; `None` for a file that was never uploaded.
+    pub(super) version: Option<Version>,
+    /// Its bytes, once somebody wanted them.
+    pub(super) content: Option<Arc<Content>>,
+    /// What was written over it.
+    pub(super) dirty: Option<Dirty>,
+    /// Counts writes, so that an upload can tell whether it still has the newest.
+    pub(super) writes: u64,
+}
+
+impl File {
+    pub(super) fn new(id: NodeId, version: Option<Version>) -> Arc<Self> {
+        let state = State { version, ..State::default() };
+        Arc::new(Self { id, turn: tokio::sync::Mutex::default(), state: RwLock::new(state), dirty: AtomicBool::new(false) })
+    }
+
+    pub(super) fn is_dirty(&self) -> bool {
+        self.dirty.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_dirty(&self, dirty: bool) {
+        self.dirty.store(dirty, Ordering::Release);
+    }
+}
+
+/// One open(2).
+#[derive(Debug)]
+pub(super) struct Handle {
+    pub(super) file: Arc<File>,
+    pub(super) read: bool,
+    pub(super) write: bool,
+    pub(super) append: bool,
+    pub(super) ahead: Arc<Readahead>,
+}
+
+/// One opendir(3): a listing that does not change while it is read.
+#[derive(Debug)]
+pub(super) struct DirHandle {
+    pub(super) entries: Vec<DirEntry>,
+    /// By name, for entries that are objects: what the listing said.
+    pub(super) versions: HashMap<crate::model::key::Name, Version>,
+}
+
+/// All handles of a mount. As many as the kernel has open files.
+#[derive(Debug, Default)]
+pub(super) struct Handles {
+    next: AtomicU64,
+    files: Mutex<HashMap<Fh, Arc<Handle>>>,
+    dirs: Mutex<HashMap<Fh, Arc<DirHandle>>>,
+}
+
+impl Handles {
+    pub(super) fn open(&self, handle: Handle) -> Fh {
+        let fh = self.serial();
+        lock(&self.files).insert(fh, Arc::new(handle));
+        fh
+    }
+
+    pub(super) fn open_dir(&self, handle: DirHandle) -> Fh {
+        let fh = self.serial();
+        lock(&self.dirs).insert(fh, Arc::new(handle));
+        fh
+    }
+
+    pub(super) fn get(&self, fh: Fh) -> Result<Arc<Handle>> {
+        lock(&self.files).get(&fh).cloned().ok_or(Error::BadHandle)
+    }
+
+    pub(super) fn dir(&self, fh: Fh) -> Option<Arc<DirHandle>> {
+        lock(&self.dirs).get(&fh).cloned()
+    }
+
+    pub(super) fn close(&self, fh: Fh) -> Option<Arc<Handle>> {
+        lock(&self.files).remove(&fh)
+    }
+
+    pub(super) fn close_dir(&self, fh: Fh) {
+        lock(&self.dirs).remove(&fh);
+    }
+
+    fn serial(&self) -> Fh {
+        Fh(self.next.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("nothing panics while it holds this lock")
+}

@@ -1,0 +1,317 @@
+//! Names: lookup, forget, mkdir, symlink, readlink, unlink, rmdir.
+
+use std::{ffi::OsStr, sync::Arc};
+
+use bytes::Bytes;
+
+use super::{
+    Fs, Payload,
+    ask::Hint,
+    known::{self, Known, Seen},
+    lock,
+    settle::{Asking, child_key, has_local},
+    types::{Caller, Found, NodeId},
+};
+use crate::{
+    cache::Readahead,
+    clock,
+    error::{Error, Result},
+    model::{
+        attr::{Attr, Kind},
+        key::{Key, Name},
+    },
+    store::{List, Require, Store},
+};
+
+/// The longest target of a symlink in bytes (`PATH_MAX` less its NUL).
+const TARGET_MAX: usize = 4095;
+
+impl<S: Store> Fs<S> {
+    /// Answers from memory, or `None`.
+    pub fn try_lookup(&self, parent: NodeId, name: &OsStr, caller: Caller) -> Option<Result<Found>> {
+        let name = match self.parse(parent, name) {
+            Ok(name) => name,
+            Err(err) => return Some(Err(absent_if_bad(err))),
+        };
+        let mut tree = self.tree();
+        let id = tree.child(parent, &name)?;
+        let node = tree.get(id).expect("children are in the tree");
+        if !self.is_fresh(node, self.options.freshness.stat_age(), clock::now()) {
+            return None;
+        }
+        lock(&self.tickets).pop(&(id, caller.tid));
+        self.found(&mut tree, id).map(Ok)
+    }
+
+    pub async fn lookup(&self, parent: NodeId, name: &OsStr, caller: Caller) -> Result<Found> {
+        let name = self.parse(parent, name).map_err(absent_if_bad)?;
+        self.recall(parent, &name);
+        loop {
+            let id = match self.asking(parent, &name)? {
+                Asking::Ask(..) => self.resolve(parent, &name).await?,
+                Asking::Known(id) => id,
+            };
+            let mut tree = self.tree();
+            if let Some(found) = self.found(&mut tree, id) {
+                drop(tree);
+                self.leave_ticket(id, caller);
+                return Ok(found);
+            }
+        }
+    }
+
+    /// Gives a name that the kernel forgot its node again, if what is remembered of it is still worth something.
+    fn recall(&self, parent: NodeId, name: &Name) {
+        let mut tree = self.tree();
+        let Ok(key) = child_key(&tree, parent, name) else { return };
+        if tree.child(parent, name).is_some() {
+            return;
+        }
+        if let Some(known) = lock(&self.memory).pop(&key) {
+            tree.attach(parent, name.clone(), key.ino(), known.attr.kind, Payload::new(known));
+        }
+    }
+
+    /// The kernel gives back `lookups` references. Saturating: a successor may not know of all.
+    pub fn forget(&self, id: NodeId, lookups: u64) {
+        let mut tree = self.tree();
+        let key = tree.key(id);
+        let Some(node) = tree.get_mut(id) else { return };
+        node.lookups = node.lookups.saturating_sub(lookups);
+        if let (Some(payload), Some(key)) = (tree.reap(id), key) {
+            self.remember(key, payload.known);
+        }
+    }
+
+    /// `mode`: permission bits after the umask.
+    pub async fn mkdir(&self, parent: NodeId, name: &OsStr, mode: u32, caller: Caller) -> Result<Found> {
+        let (name, key, above) = self.place(parent, name)?;
+        let marker = key.marker();
+        let fence = self.fences.raise(&key);
+        let attr = self.attr_below(&above, Kind::Dir, mode, caller);
+        let headers = known::new_headers(&self.options, &marker, &attr, b"");
+        let require = if self.conditional.absent.works() { Require::Absent } else { Require::Anything };
+        let asked = clock::now();
+        let version = self.store.put(&marker, Bytes::new(), &headers, require).await?;
+        self.born(parent, name, &key, Known { version: Some(version), attr, asked: Some(asked) }, fence)
+    }
+
+    pub async fn symlink(&self, parent: NodeId, name: &OsStr, target: &OsStr, caller: Caller) -> Result<Found> {
+        let target = target.to_str().ok_or(Error::BadName)?;
+        if target.len() > TARGET_MAX {
+            return Err(Error::NameTooLong);
+        }
+        let (name, key, above) = self.place(parent, name)?;
+        let fence = self.fences.raise(&key);
+        let attr = Attr { size: target.len() as u64, ..self.attr_below(&above, Kind::Symlink, 0o777, caller) };
+        let headers = known::new_headers(&self.options, &key, &attr, b"");
+        let body = Bytes::copy_from_slice(target.as_bytes());
+        let require = if self.conditional.absent.works() { Require::Absent } else { Require::Anything };
+        let asked = clock::now();
+        let version = self.store.put(&key, body.clone(), &headers, require).await?;
+        self.contents.adopt_bytes(&key, &version, &body);
+        self.born(parent, name, &key, Known { version: Some(version), attr, asked: Some(asked) }, fence)
+    }
+
+    /// Where a symlink leads.
+    pub async fn readlink(&self, id: NodeId) -> Result<Bytes> {
+        let (key, version) = {
+            let tree = self.tree();
+            let node = tree.get(id).ok_or(Error::Stale)?;
+            if node.kind != Kind::Symlink {
+                return Err(Error::Invalid);
+            }
+            (tree.key(id).ok_or(Error::Stale)?, node.payload.known.version.clone().ok_or(Error::Stale)?)
+        };
+        if version.size == 0 {
+            let object = self.store.head(&key).await?;
+            let target = crate::store::metadata::read(&object.headers.user).symlink_target;
+            return target.map(Bytes::from).ok_or(Error::Invalid);
+        }
+        let content = self.contents.get(&key, &version);
+        self.contents.read(&content, 0..version.size, &Arc::new(Readahead::default())).await
+    }
+
+    pub async fn unlink(&self, parent: NodeId, name: &OsStr) -> Result<()> {
+        let name = self.parse(parent, name)?;
+        let id = self.held(parent, &name).await?;
+        let file = {
+            let tree = self.tree();
+            let node = tree.get(id).ok_or(Error::NotFound)?;
+            if node.kind == Kind::Dir {
+                return Err(Error::IsDir);
+            }
+            node.payload.file.clone()
+        };
+        // An upload under way ends first: deleting before it would let it bring the name back.
+        let _turn = match &file {
+            Some(file) => Some(file.turn.lock().await),
+            None => None,
+        };
+        let mut state = match &file {
+            Some(file) => Some(file.state.write().await),
+            None => None,
+        };
+        let key = child_key(&self.tree(), parent, &name)?;
+        let fence = self.fences.raise(&key);
+        let version = self.tree().get(id).and_then(|node| node.payload.known.version.clone());
+        let uploaded = state.as_ref().map_or(version.is_some(), |state| state.version.is_some());
+        if uploaded {
+            self.secure(id, &key, state.as_deref_mut()).await;
+            self.keep_parent(parent, &key).await?;
+            self.store.delete(&key, Require::Anything).await?;
+        }
+        self.forget_key(&key, self.tree().key(parent).as_ref());
+        let mut tree = self.tree();
+        if tree.child(parent, &name) == Some(id) {
+            drop(tree.detach(id));
+        }
+        drop(tree);
+        drop(fence);
+        Ok(())
+    }
+
+    pub async fn rmdir(&self, parent: NodeId, name: &OsStr) -> Result<()> {
+        let name = self.parse(parent, name)?;
+        let id = self.held(parent, &name).await?;
+        let key = {
+            let tree = self.tree();
+            match tree.get(id) {
+                Some(node) if node.kind != Kind::Dir => return Err(Error::NotDir),
+                Some(_) if has_local(&tree, id) => return Err(Error::NotEmpty),
+                Some(_) => child_key(&tree, parent, &name)?,
+                None => return Err(Error::NotFound),
+            }
+        };
+        let fence = self.fences.raise(&key);
+        self.check_empty(&key).await?;
+        self.keep_parent(parent, &key.marker()).await?;
+        self.store.delete(&key.marker(), Require::Anything).await?;
+        self.forget_key(&key, self.tree().key(parent).as_ref());
+        lock(&self.listings).pop(&key);
+        let mut tree = self.tree();
+        if tree.child(parent, &name) == Some(id) {
+            drop(tree.detach(id));
+        }
+        drop(tree);
+        drop(fence);
+        Ok(())
+    }
+
+    /// Fails with `NotEmpty` if the directory holds anything but its marker.
+    pub(super) async fn check_empty(&self, key: &Key) -> Result<()> {
+        let marker = key.marker();
+        let list = List { prefix: marker.as_str().to_owned(), max: 2, ..List::default() };
+        let page = self.store.list(list).await?;
+        if page.entries.iter().any(|entry| entry.key != marker) { Err(Error::NotEmpty) } else { Ok(()) }
+    }
+
+    /// Before the last key below an implicit directory goes: writes the marker, or the directory would go with it.
+    pub(super) async fn keep_parent(&self, parent: NodeId, going: &Key) -> Result<()> {
+        let dir = {
+            let tree = self.tree();
+            let marked = tree.get(parent).is_some_and(|node| node.payload.known.version.is_some());
+            if parent == NodeId::ROOT || marked {
+                return Ok(());
+            }
+            tree.key(parent).ok_or(Error::Stale)?
+        };
+        let marker = dir.marker();
+        let list = List { prefix: marker.as_str().to_owned(), max: 3, ..List::default() };
+        let page = self.store.list(list).await?;
+        if page.entries.iter().any(|entry| entry.key != *going) {
+            return Ok(());
+        }
+        let attr = self.tree().get(parent).map(|node| node.payload.known.attr).ok_or(Error::Stale)?;
+        let headers = known::new_headers(&self.options, &marker, &attr, b"");
+        let version = self.store.put(&marker, Bytes::new(), &headers, Require::Anything).await?;
+        if let Some(node) = self.tree().get_mut(parent) {
+            node.payload.known.version = Some(version);
+        }
+        Ok(())
+    }
+
+    /// The node at a name that the kernel has just looked up, or a fresh look.
+    pub(super) async fn held(&self, parent: NodeId, name: &Name) -> Result<NodeId> {
+        let child = {
+            let tree = self.tree();
+            child_key(&tree, parent, name)?;
+            tree.child(parent, name)
+        };
+        match child {
+            Some(id) => Ok(id),
+            None => self.resolve(parent, name).await,
+        }
+    }
+
+    /// A name that the kernel may use: no control object, fit for a key.
+    pub(super) fn parse(&self, parent: NodeId, name: &OsStr) -> Result<Name> {
+        if parent == NodeId::ROOT && known::is_control(name) {
+            return Err(Error::NotPermitted);
+        }
+        Name::parse(name)
+    }
+
+    /// What a new name needs: that it is free here, its key, and the attributes of its directory.
+    pub(super) fn place(&self, parent: NodeId, name: &OsStr) -> Result<(Name, Key, Attr)> {
+        let name = self.parse(parent, name)?;
+        let tree = self.tree();
+        let key = child_key(&tree, parent, &name)?;
+        if tree.child(parent, &name).is_some() {
+            return Err(Error::Exists);
+        }
+        let above = tree.get(parent).map(|node| node.payload.known.attr).ok_or(Error::Stale)?;
+        Ok((name, key, above))
+    }
+
+    pub(super) fn attr_below(&self, above: &Attr, kind: Kind, mode: u32, caller: Caller) -> Attr {
+        known::new_attr(&self.options, kind, mode, (caller.uid, caller.gid), above, clock::wall())
+    }
+
+    /// A new node that is in the bucket.
+    fn born(
+        &self,
+        parent: NodeId,
+        name: Name,
+        key: &Key,
+        known: Known,
+        fence: crate::freshness::fence::Fence,
+    ) -> Result<Found> {
+        let mut tree = self.tree();
+        self.forget_key(key, tree.key(parent).as_ref());
+        if let Some(former) = tree.child(parent, &name) {
+            self.orphan(&mut tree, former, key);
+        }
+        let id = tree.attach(parent, name, key.ino(), known.attr.kind, Payload::new(known));
+        let found = self.found(&mut tree, id).ok_or(Error::Stale);
+        drop(tree);
+        drop(fence);
+        found
+    }
+
+    /// Before the object of a file goes that somebody here has open: gets the bytes that are not here yet, because
+    /// local handles outlive the name (unlink(2)). What cannot be had now is `Stale` for them later.
+    pub(super) async fn secure(&self, id: NodeId, key: &Key, state: Option<&mut super::file::State>) {
+        let (Some(state), true) = (state, self.tree().get(id).is_some_and(|node| node.opens > 0)) else { return };
+        let Some(version) = state.version.clone() else { return };
+        let content = state.content.get_or_insert_with(|| self.contents.get(key, &version));
+        let content = Arc::clone(content);
+        if let Err(err) = self.contents.complete(&content).await {
+            log::warn!("{key} is deleted while it is open, and its bytes could not be kept for the readers: {err}");
+        }
+    }
+
+    /// What a fresh look at a name shows, for callers that must not trust the tree.
+    pub(super) async fn exists(&self, key: &Key) -> Result<bool> {
+        let answer = self.look(key.clone(), Hint::Unknown).await?;
+        Ok(!matches!(answer.seen, Seen::Absent))
+    }
+}
+
+/// A name that no key can hold is certainly absent.
+fn absent_if_bad(err: Error) -> Error {
+    match err {
+        Error::BadName | Error::NotPermitted => Error::NotFound,
+        err => err,
+    }
+}

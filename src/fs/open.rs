@@ -1,0 +1,220 @@
+//! create, open, release.
+
+use std::{ffi::OsStr, sync::Arc};
+
+use super::{
+    Fs, Payload,
+    file::{File, Handle},
+    known::{Known, Seen},
+    settle::child_key,
+    types::{Caller, Fh, Found, NodeId, OpenMode, Opened},
+};
+use crate::{
+    cache::Readahead,
+    clock,
+    error::{Error, Result},
+    model::{attr::Kind, version::Version},
+    store::Store,
+    upload::{
+        dirty::Dirty,
+        staging::{Note, Staging},
+    },
+};
+
+impl<S: Store> Fs<S> {
+    /// A new file. Nothing of it is in the bucket before its first flush: no empty stub is ever there.
+    pub async fn create(
+        &self,
+        parent: NodeId,
+        name: &OsStr,
+        mode: u32,
+        open: OpenMode,
+        caller: Caller,
+    ) -> Result<(Found, Opened)> {
+        if let Some(existing) = self.existing(parent, name)? {
+            return self.open_existing(existing, open, caller).await;
+        }
+        let (name, key, above) = self.place(parent, name)?;
+        let attr = self.attr_below(&above, Kind::File, mode, caller);
+        let staging = Staging::new(&self.yard, Note { key: key.as_str().to_owned(), ..Note::default() });
+        let mut dirty = Dirty::new(staging, None);
+        dirty.exclusive = open.exclusive;
+        let (found, file) = {
+            let mut tree = self.tree();
+            if tree.child(parent, &name).is_some() {
+                return Err(Error::Exists);
+            }
+            self.forget_key(&key, tree.key(parent).as_ref());
+            let known = Known { version: None, attr, asked: Some(clock::now()) };
+            let id = tree.attach(parent, name, key.ino(), Kind::File, Payload::new(known));
+            let file = File::new(id, None);
+            file.state.try_write().expect("nobody else has it yet").dirty = Some(dirty);
+            file.set_dirty(true);
+            let node = tree.get_mut(id).expect("attached above");
+            node.payload.file = Some(Arc::clone(&file));
+            node.opens = 1;
+            (self.found(&mut tree, id).expect("attached above"), file)
+        };
+        let opened = self.opened(file, open, 0, None, false);
+        Ok((found, opened))
+    }
+
+    /// The node that has the name here already: somebody was faster, or the kernel had forgotten it.
+    fn existing(&self, parent: NodeId, name: &OsStr) -> Result<Option<NodeId>> {
+        let name = self.parse(parent, name)?;
+        let tree = self.tree();
+        child_key(&tree, parent, &name)?;
+        Ok(tree.child(parent, &name))
+    }
+
+    async fn open_existing(&self, id: NodeId, open: OpenMode, caller: Caller) -> Result<(Found, Opened)> {
+        if open.exclusive {
+            return Err(Error::Exists);
+        }
+        let opened = self.open(id, open, caller).await?;
+        let found = self.found(&mut self.tree(), id);
+        match found {
+            Some(found) => Ok((found, opened)),
+            None => {
+                self.release(opened.fh).await;
+                Err(Error::Stale)
+            }
+        }
+    }
+
+    /// Fails with `Stale` when the name means another version by now: the kernel then looks it up again.
+    pub async fn open(&self, id: NodeId, open: OpenMode, caller: Caller) -> Result<Opened> {
+        if open.write && self.options.read_only {
+            return Err(Error::ReadOnly);
+        }
+        let empties = open.truncate && open.write;
+        if !empties {
+            self.revalidate(id, caller).await?;
+        }
+        let file = self.hold(id)?;
+        let opened = self.prepare(&file, open, empties).await;
+        if opened.is_err() {
+            self.let_go(&file).await;
+        }
+        opened
+    }
+
+    async fn prepare(&self, file: &Arc<File>, open: OpenMode, empties: bool) -> Result<Opened> {
+        let mut state = file.state.write().await;
+        if empties {
+            self.resize(file, &mut state, 0).await?;
+            drop(state);
+            return Ok(self.opened(Arc::clone(file), open, 0, None, false));
+        }
+        let content = match &state.dirty {
+            Some(_) => None,
+            None => self.content_of(file, &mut state),
+        };
+        let size = self.tree().get(file.id).map_or(0, |node| node.payload.known.attr.size);
+        let version = state.version.clone();
+        drop(state);
+        let backing = content.filter(|_| !open.write).and_then(|content| self.contents.file(&content));
+        let unchanged = self.pages_of(file, version);
+        Ok(self.opened(Arc::clone(file), open, size, backing, unchanged))
+    }
+
+    /// The pages that the kernel has, or gets now, are of `version`. Whether they were before.
+    fn pages_of(&self, file: &File, version: Option<Version>) -> bool {
+        let mut tree = self.tree();
+        let Some(node) = tree.get_mut(file.id) else { return false };
+        let unchanged = match (&node.payload.pages, &version) {
+            (Some(pages), Some(version)) => pages.same_content(version),
+            _ => false,
+        };
+        node.payload.pages = version;
+        unchanged
+    }
+
+    fn opened(
+        &self,
+        file: Arc<File>,
+        open: OpenMode,
+        size: u64,
+        backing: Option<Arc<std::fs::File>>,
+        unchanged: bool,
+    ) -> Opened {
+        let id = file.id;
+        let ahead = Arc::new(Readahead::default());
+        let handle = Handle { file, read: open.read, write: open.write, append: open.append, ahead };
+        Opened { fh: self.handles.open(handle), id, size, write: open.write, backing, unchanged }
+    }
+
+    /// Counts one opener, and gives what all openers share.
+    pub(super) fn hold(&self, id: NodeId) -> Result<Arc<File>> {
+        let mut tree = self.tree();
+        let node = tree.get_mut(id).ok_or(Error::Stale)?;
+        match node.kind {
+            Kind::Dir => return Err(Error::IsDir),
+            Kind::Symlink => return Err(Error::Invalid),
+            Kind::File => {}
+        }
+        let version = node.payload.known.version.clone();
+        let file = node.payload.file.get_or_insert_with(|| File::new(id, version));
+        let file = Arc::clone(file);
+        node.opens += 1;
+        Ok(file)
+    }
+
+    /// Asks the bucket, unless an answer is at hand that serves an open, that the node is still what its name means.
+    async fn revalidate(&self, id: NodeId, caller: Caller) -> Result<()> {
+        loop {
+            let (parent, name, key, version) = {
+                let tree = self.tree();
+                let node = tree.get(id).ok_or(Error::Stale)?;
+                let Some((parent, name)) = node.place.clone() else {
+                    // An orphan can be opened again only through who has it open (/proc/PID/fd).
+                    return if node.opens > 0 { Ok(()) } else { Err(Error::Stale) };
+                };
+                let age = self.options.freshness.open_age();
+                if self.is_fresh(node, age, clock::now()) || self.take_ticket(id, caller) {
+                    return Ok(());
+                }
+                let key = tree.key(id).ok_or(Error::Stale)?;
+                (parent, name, key, node.payload.known.version.clone().ok_or(Error::Stale)?)
+            };
+            let stamp = self.fences.stamp(&key).await;
+            let answer = self.look_to_read(key.clone(), &version).await?;
+            let mut tree = self.tree();
+            if !self.fences.holds(stamp) {
+                continue;
+            }
+            return match self.settle(&mut tree, parent, &name, &key, &answer) {
+                Some(now) if now == id => Ok(()),
+                _ if matches!(answer.seen, Seen::Same(_)) => continue,
+                _ => Err(Error::Stale),
+            };
+        }
+    }
+
+    /// close(2) of the last descriptor that shares the handle. All that matters happened in flush, but for pages that
+    /// a mapping wrote afterwards.
+    pub async fn release(&self, fh: Fh) {
+        if let Some(handle) = self.handles.close(fh) {
+            self.let_go(&handle.file).await;
+        }
+    }
+
+    async fn let_go(&self, file: &Arc<File>) {
+        let last = self.tree().get(file.id).is_some_and(|node| node.opens == 1);
+        if last && file.is_dirty() {
+            if let Err(err) = self.upload(file).await {
+                self.keep_lost(file, &err).await;
+            }
+        }
+        let mut tree = self.tree();
+        let key = tree.key(file.id);
+        let Some(node) = tree.get_mut(file.id) else { return };
+        node.opens = node.opens.saturating_sub(1);
+        if node.opens == 0 && !file.is_dirty() {
+            node.payload.file = None;
+        }
+        if let (Some(payload), Some(key)) = (tree.reap(file.id), key) {
+            self.remember(key, payload.known);
+        }
+    }
+}

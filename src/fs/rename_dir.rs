@@ -1,0 +1,164 @@
+//! rename of directories: every object below is copied, then all old keys are deleted.
+//!
+//! Nothing is deleted before everything is copied, and a failure while copying takes the copies back, so at every moment
+//! each object is there under one of its names at least.
+
+use std::sync::Arc;
+
+use tokio::{sync::Semaphore, task::JoinSet};
+
+use super::{
+    Fs, lock,
+    rename::End,
+    settle::has_local,
+    types::NodeId,
+};
+use crate::{
+    error::{Error, Result},
+    model::{key::Key, version::Version},
+    store::{Copy, Entry, List, PAGE_MAX, SINGLE_MAX, Store},
+};
+
+/// Copies in flight: what one host may ask of a bucket without being told to slow down.
+const PARALLEL: usize = 16;
+
+impl<S: Store> Fs<S> {
+    pub(super) async fn rename_dir(&self, source: NodeId, from: &End, to: &End, target: Option<NodeId>) -> Result<()> {
+        // No upload below the directory may be on its way to a name that goes.
+        let _names = self.names.write().await;
+        if target.is_some_and(|target| has_local(&self.tree(), target)) {
+            return Err(Error::NotEmpty);
+        }
+        self.upload_below(source).await?;
+        let _fences = [&from.key, &to.key].map(|key| self.fences.raise(key));
+        self.check_empty(&to.key).await?;
+        let entries = self.below(&from.key).await?;
+        let _below = entries.iter().flat_map(|entry| [entry.key.clone(), moved(&entry.key, from, to)]);
+        let _below: Vec<_> = _below.map(|key| self.fences.raise(&key)).collect();
+        self.copy_all(&entries, from, to).await?;
+        self.keep_parent_of_dir(from).await?;
+        let keys: Vec<Key> = entries.iter().map(|entry| entry.key.clone()).collect();
+        for batch in keys.chunks(usize::from(PAGE_MAX)) {
+            if let Some((key, err)) = self.store.delete_many(batch).await?.into_iter().next() {
+                log::error!("{} is renamed to {}, but {key} could not be deleted: {err}", from.key, to.key);
+                return Err(err);
+            }
+        }
+        self.move_node(source, from, to);
+        lock(&self.memory).clear();
+        lock(&self.listings).clear();
+        self.follow(source, from, to, &entries);
+        Ok(())
+    }
+
+    /// Files below that are dirty over an object are uploaded first; those that were never uploaded just follow.
+    async fn upload_below(&self, dir: NodeId) -> Result<()> {
+        let files: Vec<_> = {
+            let tree = self.tree();
+            let below = tree.iter().filter(|(id, node)| node.payload.is_local() && tree.is_below(*id, dir));
+            below.filter_map(|(_, node)| node.payload.file.clone()).collect()
+        };
+        for file in files {
+            let _turn = file.turn.lock().await;
+            let mut state = file.state.write().await;
+            if state.version.is_some() {
+                drop(state);
+                self.upload_in_turn(&file).await?;
+            } else if let Some(stream) = state.dirty.as_mut().and_then(|dirty| dirty.stream.take()) {
+                stream.abort(&*self.store).await; // it is for the old key
+            }
+        }
+        Ok(())
+    }
+
+    /// All objects of a directory, its marker included. Fails with `CrossDevice` above the limit.
+    async fn below(&self, dir: &Key) -> Result<Vec<Entry>> {
+        let mut entries = Vec::new();
+        let mut token = None;
+        loop {
+            let page = self.store.list(List { prefix: dir.marker().as_str().to_owned(), token, ..List::default() }).await?;
+            entries.extend(page.entries);
+            if entries.len() > self.options.rename_limit as usize || entries.iter().any(|e| e.version.size > SINGLE_MAX) {
+                return Err(Error::CrossDevice);
+            }
+            token = page.next;
+            if token.is_none() {
+                return Ok(entries);
+            }
+        }
+    }
+
+    async fn copy_all(&self, entries: &[Entry], from: &End, to: &End) -> Result<()> {
+        let lanes = Arc::new(Semaphore::new(PARALLEL));
+        let mut tasks = JoinSet::new();
+        for entry in entries.iter().cloned() {
+            let lane = Arc::clone(&lanes).acquire_owned().await.expect("never closed");
+            let (store, target) = (Arc::clone(&self.store), moved(&entry.key, from, to));
+            tasks.spawn(async move {
+                // Names stay the same below, and with them types and all other headers.
+                let Version { etag, size, .. } = entry.version;
+                let copy = Copy { size: Some(size), source: Some(etag), ..Copy::default() };
+                let copied = store.copy(&entry.key, &target, copy).await;
+                drop(lane);
+                (target, copied)
+            });
+        }
+        let (mut made, mut failed) = (Vec::new(), None);
+        while let Some(done) = tasks.join_next().await {
+            match done {
+                Ok((key, Ok(_))) => made.push(key),
+                Ok((key, Err(err))) => failed = Some((key, err)),
+                Err(err) => failed = Some((to.key.clone(), Error::unavailable(err))),
+            }
+        }
+        let Some((key, err)) = failed else { return Ok(()) };
+        log::warn!("rename {} to {}: {key}: {err}; taking the copies back", from.key, to.key);
+        for batch in made.chunks(usize::from(PAGE_MAX)) {
+            if let Err(err) = self.store.delete_many(batch).await {
+                log::error!("copies of {} stay below {}: {err}", from.key, to.key);
+            }
+        }
+        Err(err)
+    }
+
+    /// As for a file: the last key below an implicit directory does not take the directory with it.
+    async fn keep_parent_of_dir(&self, from: &End) -> Result<()> {
+        let parent = self.tree().key(from.parent).ok_or(Error::Stale)?;
+        if from.parent == NodeId::ROOT || parent.as_str().is_empty() {
+            return Ok(());
+        }
+        let mut token = None;
+        loop {
+            let prefix = parent.marker().as_str().to_owned();
+            let page = self.store.list(List { prefix, delimiter: true, token, ..List::default() }).await?;
+            let others = page.entries.len() + page.prefixes.iter().filter(|key| **key != from.key.marker()).count();
+            if others > 0 {
+                return Ok(());
+            }
+            token = page.next;
+            if token.is_none() {
+                return self.keep_parent(from.parent, &from.key.marker()).await;
+            }
+        }
+    }
+
+    /// What is known below a renamed directory is asked for again; the cached bytes go along.
+    fn follow(&self, source: NodeId, from: &End, to: &End, entries: &[Entry]) {
+        for entry in entries {
+            let target = moved(&entry.key, from, to);
+            self.contents.moved((&entry.key, &entry.version), (&target, &entry.version));
+        }
+        let mut tree = self.tree();
+        let below: Vec<NodeId> = tree.iter().map(|(id, _)| id).filter(|&id| tree.is_below(id, source)).collect();
+        for id in below {
+            if let Some(node) = tree.get_mut(id).filter(|node| !node.payload.is_local()) {
+                node.payload.known.asked = None;
+            }
+        }
+    }
+}
+
+fn moved(key: &Key, from: &End, to: &End) -> Key {
+    let rest = key.as_str().strip_prefix(from.key.as_str()).unwrap_or_default();
+    Key::new(&format!("{}{rest}", to.key))
+}

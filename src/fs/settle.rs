@@ -1,0 +1,204 @@
+//! Answers of the bucket become the tree.
+
+use std::time::{Duration, Instant};
+
+use super::{
+    Fs, Payload,
+    ask::Hint,
+    known::{Answer, Known, Seen},
+    lock,
+    types::{Caller, Found, Invalidation, NodeId, Stat},
+};
+use crate::{
+    clock,
+    error::{Error, Result},
+    freshness::{Freshness, serves},
+    model::{
+        attr::{Attr, Kind},
+        key::{Key, Name},
+        tree::{Node, Tree},
+    },
+    store::Store,
+};
+
+/// How long an answer waits for the second half of its system call (LOOKUP, then OPEN or GETATTR). Far longer than
+/// that takes, far shorter than anybody's patience.
+const TICKET_AGE: Duration = Duration::from_millis(500);
+
+/// What a name is, as far as the tree knows.
+pub(super) enum Asking {
+    /// This needs no request.
+    Known(NodeId),
+    Ask(Key, Hint),
+}
+
+impl<S: Store> Fs<S> {
+    /// The node at `name`, asked for unless it is dirty here. Fails with `NotFound` if there is none.
+    pub(super) async fn resolve(&self, parent: NodeId, name: &Name) -> Result<NodeId> {
+        loop {
+            let (key, hint) = match self.asking(parent, name)? {
+                Asking::Known(id) => return Ok(id),
+                Asking::Ask(key, hint) => (key, hint),
+            };
+            let stamp = self.fences.stamp(&key).await;
+            let answer = self.look(key.clone(), hint).await?;
+            let mut tree = self.tree();
+            if self.fences.holds(stamp) && tree.key(parent).is_some() {
+                return self.settle(&mut tree, parent, name, &key, &answer).ok_or(Error::NotFound);
+            }
+        }
+    }
+
+    pub(super) fn asking(&self, parent: NodeId, name: &Name) -> Result<Asking> {
+        let tree = self.tree();
+        let key = child_key(&tree, parent, name)?;
+        let Some(id) = tree.child(parent, name) else { return Ok(Asking::Ask(key, Hint::Unknown)) };
+        let node = tree.get(id).expect("children are in the tree");
+        if node.payload.is_local() {
+            return Ok(Asking::Known(id));
+        }
+        Ok(Asking::Ask(key, Hint::of(node.kind, node.payload.known.version.as_ref())))
+    }
+
+    /// Puts an answer into the tree. Gives the node that has the name afterwards.
+    pub(super) fn settle(
+        &self,
+        tree: &mut Tree<Payload>,
+        parent: NodeId,
+        name: &Name,
+        key: &Key,
+        answer: &Answer,
+    ) -> Option<NodeId> {
+        let new = Known::of(&self.options, answer);
+        let Some(id) = tree.child(parent, name) else {
+            let new = new?;
+            return Some(tree.attach(parent, name.clone(), key.ino(), new.attr.kind, Payload::new(new)));
+        };
+        let node = tree.get_mut(id).expect("children are in the tree");
+        if node.payload.is_local() || node.payload.known.asked > Some(answer.asked) {
+            return Some(id);
+        }
+        if let Seen::Same(version) = &answer.seen {
+            // The version is what the question was asked with; if the node has another by now, so be it.
+            if node.payload.known.version.as_ref().is_some_and(|known| known.same(version)) {
+                node.payload.known.asked = node.payload.known.asked.map(|_| answer.asked);
+            }
+            return Some(id);
+        }
+        let Some(new) = new else {
+            if has_local(tree, id) {
+                return Some(id);
+            }
+            self.orphan(tree, id, key);
+            return None;
+        };
+        if node.kind == new.attr.kind && (node.kind == Kind::Dir || same_bytes(node, &new) || node.opens == 0) {
+            self.update(id, node, new);
+            return Some(id);
+        }
+        if has_local(tree, id) {
+            return Some(id);
+        }
+        self.orphan(tree, id, key);
+        Some(tree.attach(parent, name.clone(), key.ino(), new.attr.kind, Payload::new(new)))
+    }
+
+    fn update(&self, id: NodeId, node: &mut Node<Payload>, new: Known) {
+        let known = &node.payload.known;
+        let changed = known.asked.is_some() && (known.attr != new.attr || !same_bytes(node, &new));
+        node.payload.known = new;
+        if node.opens == 0 {
+            node.payload.file = None;
+        }
+        if changed && node.lookups > 0 {
+            self.announce(Invalidation::Attr(id));
+        }
+    }
+
+    /// Takes the name from a node: gone from the bucket, or another version while it is open.
+    pub(super) fn orphan(&self, tree: &mut Tree<Payload>, id: NodeId, key: &Key) {
+        lock(&self.memory).pop(key);
+        if let Some(node) = tree.get(id) {
+            if node.lookups > 0 {
+                if let Some((parent, name)) = node.place.clone() {
+                    self.announce(Invalidation::Entry { parent, name });
+                }
+            }
+        }
+        drop(tree.detach(id));
+    }
+
+    /// The reply to a lookup, which it counts.
+    pub(super) fn found(&self, tree: &mut Tree<Payload>, id: NodeId) -> Option<Found> {
+        let stat = stat(tree, id)?;
+        let node = tree.get_mut(id)?;
+        node.lookups += 1;
+        let left = self.left(node, clock::now());
+        let entry_ttl = match (self.options.freshness, node.kind) {
+            // Every open of a file comes with its own lookup, so that the two share one request and no more.
+            (Freshness::Open { .. }, Kind::File | Kind::Symlink) => Duration::ZERO,
+            _ => left,
+        };
+        let attr_ttl = if id.0 == stat.ino { left } else { Duration::ZERO };
+        Some(Found { id, stat, attr_ttl, entry_ttl })
+    }
+
+    /// How long the attributes of a node may still be shown.
+    pub(super) fn left(&self, node: &Node<Payload>, now: Instant) -> Duration {
+        let age = self.options.freshness.stat_age();
+        if node.payload.is_local() {
+            return age;
+        }
+        let asked = node.payload.known.asked;
+        asked.map_or(Duration::ZERO, |asked| age.saturating_sub(now.saturating_duration_since(asked)))
+    }
+
+    /// Whether the attributes of a node may be shown without asking.
+    pub(super) fn is_fresh(&self, node: &Node<Payload>, age: Duration, now: Instant) -> bool {
+        node.payload.is_local() || node.payload.known.asked.is_some_and(|asked| serves(asked, now, age))
+    }
+
+    /// Leaves an answer for the second half of the system call that asked.
+    pub(super) fn leave_ticket(&self, id: NodeId, caller: Caller) {
+        lock(&self.tickets).put((id, caller.tid), clock::now());
+    }
+
+    /// Whether the first half of this system call asked already. True once.
+    pub(super) fn take_ticket(&self, id: NodeId, caller: Caller) -> bool {
+        let left = lock(&self.tickets).pop(&(id, caller.tid));
+        left.is_some_and(|left| serves(left, clock::now(), TICKET_AGE))
+    }
+}
+
+/// What stat(2) shows of a node. An orphan keeps the number of its node.
+pub(super) fn stat(tree: &Tree<Payload>, id: NodeId) -> Option<Stat> {
+    let attr: Attr = tree.get(id)?.payload.known.attr;
+    let ino = match tree.key(id) {
+        _ if id == NodeId::ROOT => NodeId::ROOT.0,
+        Some(key) => key.ino(),
+        None => id.0,
+    };
+    Some(Stat { ino, attr })
+}
+
+/// The key of a name, if it can have one.
+pub(super) fn child_key(tree: &Tree<Payload>, parent: NodeId, name: &Name) -> Result<Key> {
+    match tree.get(parent) {
+        Some(node) if node.kind != Kind::Dir => return Err(Error::NotDir),
+        Some(_) => {}
+        None => return Err(Error::Stale),
+    }
+    tree.child_key(parent, name).map_err(|too_long| if too_long { Error::NameTooLong } else { Error::Stale })
+}
+
+fn same_bytes(node: &Node<Payload>, new: &Known) -> bool {
+    match (&node.payload.known.version, &new.version) {
+        (Some(known), Some(new)) => known.same_content(new),
+        (known, new) => known.is_none() && new.is_none(),
+    }
+}
+
+/// Whether this host has anything at or below a node that the bucket does not have.
+pub(super) fn has_local(tree: &Tree<Payload>, id: NodeId) -> bool {
+    tree.get(id).is_some_and(|node| node.payload.is_local()) || tree.children(id).any(|(_, child)| has_local(tree, child))
+}

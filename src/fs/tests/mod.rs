@@ -1,0 +1,281 @@
+//! Hosts without a kernel: each has its own `Fs` and cache over one bucket in memory, and looks every path up again.
+
+mod basics;
+mod faults;
+mod hosts;
+mod model;
+
+use std::{
+    ffi::OsStr,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+        mpsc,
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+
+use super::{
+    Fs,
+    types::{Caller, DirName, Fh, Invalidation, NodeId, OpenMode, RenameMode, SetAttr, Stat},
+};
+use crate::{
+    cache::Contents,
+    config::{CacheOptions, FsOptions, Perms},
+    error::{Error, Result},
+    freshness::Freshness,
+    model::{attr::Kind, key::Prefix},
+    store::{
+        faulty::Faulty,
+        memory::MemoryStore,
+        op::Op,
+        probe::{Conditional, Support},
+    },
+};
+
+pub(super) type Bucket = Arc<Faulty<MemoryStore>>;
+
+pub(super) const READ: OpenMode = OpenMode { read: true, write: false, truncate: false, append: false, exclusive: false };
+pub(super) const WRITE: OpenMode = OpenMode { read: true, write: true, truncate: false, append: false, exclusive: false };
+pub(super) const TRUNCATE: OpenMode = OpenMode { truncate: true, ..WRITE };
+
+/// Part size of the tests: as small as S3 allows.
+pub(super) const PART: u64 = 5 << 20;
+
+static SERIAL: AtomicU32 = AtomicU32::new(1);
+
+pub(super) fn bucket() -> Bucket {
+    Arc::new(Faulty::new(MemoryStore::new()))
+}
+
+pub(super) fn options() -> FsOptions {
+    FsOptions {
+        freshness: Freshness::Strict,
+        perms: Perms::Uniform,
+        uid: 33,
+        gid: 33,
+        file_mode: 0o644,
+        dir_mode: 0o755,
+        mtime_ns: false,
+        xattr: true,
+        read_only: false,
+        rename_limit: 1000,
+        part_size: PART,
+        upload_concurrency: 4,
+    }
+}
+
+/// One webserver.
+pub(super) struct Host {
+    pub(super) fs: Arc<Fs<Faulty<MemoryStore>>>,
+    pub(super) bucket: Bucket,
+    pub(super) stale: Mutex<mpsc::Receiver<Invalidation>>,
+    dir: PathBuf,
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        drop(std::fs::remove_dir_all(&self.dir));
+    }
+}
+
+/// A file that stays open.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Open {
+    pub(super) fh: Fh,
+    pub(super) id: NodeId,
+}
+
+impl Host {
+    pub(super) fn new(bucket: &Bucket) -> Self {
+        Self::with(bucket, options())
+    }
+
+    pub(super) fn with(bucket: &Bucket, options: FsOptions) -> Self {
+        let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
+        let dir = std::env::temp_dir().join(format!("originfs-fs-{}-{serial}", std::process::id()));
+        let cache = CacheOptions { dir: dir.clone(), size: Some(1 << 30), min_free: Some(0) };
+        let contents = Contents::open(Arc::clone(bucket), &cache, tokio::runtime::Handle::current()).unwrap();
+        let yes = Support::Yes;
+        let conditional = Conditional { absent: yes, version: yes, delete: yes, copy: yes, complete: yes };
+        let prefix = Prefix::parse("site").unwrap();
+        let (fs, stale) = Fs::new(Arc::clone(bucket), contents, options, prefix, conditional);
+        Self { fs, bucket: Arc::clone(bucket), stale: Mutex::new(stale), dir }
+    }
+
+    pub(super) fn lost(&self) -> usize {
+        let dir = self.dir.join("lost+found");
+        std::fs::read_dir(dir).map_or(0, |entries| {
+            entries.filter(|entry| entry.as_ref().unwrap().path().extension().is_some_and(|ext| ext == "data")).count()
+        })
+    }
+
+    pub(super) fn who(&self) -> Caller {
+        Caller { tid: SERIAL.fetch_add(1, Ordering::Relaxed) + 100_000, uid: 33, gid: 33 }
+    }
+
+    /// Walks a path as the kernel does with expired entries. The kernel's references are given back at once.
+    pub(super) async fn walk(&self, path: &str, who: Caller) -> Result<NodeId> {
+        let mut at = NodeId::ROOT;
+        for name in path.split('/').filter(|name| !name.is_empty()) {
+            let name = OsStr::new(name);
+            at = match self.fs.try_lookup(at, name, who) {
+                Some(found) => found?,
+                None => self.fs.lookup(at, name, who).await?,
+            }
+            .id;
+        }
+        Ok(at)
+    }
+
+    pub(super) async fn parent<'a>(&self, path: &'a str) -> Result<(NodeId, &'a OsStr)> {
+        let (dir, name) = path.rsplit_once('/').unwrap_or(("", path));
+        Ok((self.walk(dir, self.who()).await?, OsStr::new(name)))
+    }
+
+    /// open(2) with `O_CREAT` if it may write. The kernel retries once when a node turned out stale.
+    pub(super) async fn open(&self, path: &str, mode: OpenMode) -> Result<Open> {
+        for attempt in 0.. {
+            let who = self.who();
+            let opened = match self.walk(path, who).await {
+                Ok(id) => self.fs.open(id, mode, who).await,
+                Err(Error::NotFound) if mode.write => {
+                    let (parent, name) = self.parent(path).await?;
+                    self.fs.create(parent, name, 0o644, mode, who).await.map(|(_, opened)| opened)
+                }
+                Err(err) => Err(err),
+            };
+            match opened {
+                Ok(opened) => return Ok(Open { fh: opened.fh, id: opened.id }),
+                Err(Error::Stale) if attempt == 0 => {}
+                Err(err) => return Err(err),
+            }
+        }
+        unreachable!("the second attempt returns")
+    }
+
+    pub(super) async fn close(&self, open: Open) -> Result<()> {
+        let flushed = self.fs.flush(open.fh).await;
+        self.fs.release(open.fh).await;
+        flushed
+    }
+
+    /// The whole file through one descriptor.
+    pub(super) async fn read(&self, path: &str) -> Result<Bytes> {
+        let open = self.open(path, READ).await?;
+        let bytes = self.read_open(open).await;
+        self.close(open).await?;
+        bytes
+    }
+
+    pub(super) async fn read_open(&self, open: Open) -> Result<Bytes> {
+        const STEP: u32 = 128 << 10;
+        let mut all = Vec::new();
+        loop {
+            let offset = all.len() as u64;
+            let bytes = match self.fs.try_read(open.fh, offset, STEP) {
+                Some(bytes) => bytes?,
+                None => self.fs.read(open.fh, offset, STEP).await?,
+            };
+            if bytes.is_empty() {
+                return Ok(all.into());
+            }
+            all.extend_from_slice(&bytes);
+        }
+    }
+
+    /// As a shell's `>`.
+    pub(super) async fn write(&self, path: &str, bytes: &[u8]) -> Result<()> {
+        let open = self.open(path, TRUNCATE).await?;
+        let written = self.fs.write(open.fh, 0, Bytes::copy_from_slice(bytes), false).await;
+        let closed = self.close(open).await;
+        written.and(closed)
+    }
+
+    pub(super) async fn stat(&self, path: &str) -> Result<Stat> {
+        for attempt in 0.. {
+            let who = self.who();
+            let id = self.walk(path, who).await?;
+            match self.fs.getattr(id, who).await {
+                Ok((stat, _)) => return Ok(stat),
+                Err(Error::Stale) if attempt == 0 => {}
+                Err(err) => return Err(err),
+            }
+        }
+        unreachable!("the second attempt returns")
+    }
+
+    /// Names in order, directories with a slash.
+    pub(super) async fn ls(&self, path: &str) -> Result<Vec<String>> {
+        let id = self.walk(path, self.who()).await?;
+        let fh = self.fs.opendir(id).await?;
+        let entries = self.fs.readdir(id, fh, 0, usize::MAX).await;
+        self.fs.releasedir(fh);
+        let name = |entry: &super::types::DirEntry| match &entry.name {
+            DirName::Name(name) => {
+                let slash = if entry.kind == Kind::Dir { "/" } else { "" };
+                Some(format!("{}{slash}", name.as_str()))
+            }
+            DirName::Dot | DirName::DotDot => None,
+        };
+        Ok(entries?.iter().filter_map(name).collect())
+    }
+
+    pub(super) async fn mkdir(&self, path: &str) -> Result<()> {
+        let (parent, name) = self.parent(path).await?;
+        match self.fs.lookup(parent, name, self.who()).await {
+            Ok(_) => Err(Error::Exists),
+            Err(Error::NotFound) => self.fs.mkdir(parent, name, 0o755, self.who()).await.map(drop),
+            Err(err) => Err(err),
+        }
+    }
+
+    pub(super) async fn unlink(&self, path: &str) -> Result<()> {
+        let (parent, name) = self.parent(path).await?;
+        self.fs.lookup(parent, name, self.who()).await?;
+        self.fs.unlink(parent, name).await
+    }
+
+    pub(super) async fn rmdir(&self, path: &str) -> Result<()> {
+        let (parent, name) = self.parent(path).await?;
+        self.fs.lookup(parent, name, self.who()).await?;
+        self.fs.rmdir(parent, name).await
+    }
+
+    pub(super) async fn rename(&self, from: &str, to: &str) -> Result<()> {
+        self.rename_as(from, to, RenameMode::Replace).await
+    }
+
+    pub(super) async fn rename_as(&self, from: &str, to: &str, mode: RenameMode) -> Result<()> {
+        let (from_parent, from_name) = self.parent(from).await?;
+        let (to_parent, to_name) = self.parent(to).await?;
+        self.fs.lookup(from_parent, from_name, self.who()).await?;
+        match self.fs.lookup(to_parent, to_name, self.who()).await {
+            Ok(_) | Err(Error::NotFound) => {}
+            Err(err) => return Err(err),
+        }
+        self.fs.rename((from_parent, from_name), (to_parent, to_name), mode).await
+    }
+
+    pub(super) async fn set(&self, path: &str, set: SetAttr) -> Result<Stat> {
+        let who = self.who();
+        let id = self.walk(path, who).await?;
+        self.fs.setattr(id, None, set, who).await.map(|(stat, _)| stat)
+    }
+
+    /// The requests that the bucket saw since the last time.
+    pub(super) fn requests(&self) -> Vec<Op> {
+        self.bucket.take_calls().into_iter().map(|call| call.op).collect()
+    }
+}
+
+pub(super) fn open_mode(freshness: Freshness) -> FsOptions {
+    FsOptions { freshness, ..options() }
+}
+
+pub(super) fn second() -> Freshness {
+    Freshness::Open { stat_ttl: Duration::from_secs(1) }
+}

@@ -1,0 +1,309 @@
+//! The life of a mount: the checks before it, the order in which everything starts, and what is saved at its end.
+//! The only place that knows this order.
+
+mod attach;
+mod point;
+mod signals;
+mod table;
+
+use std::{
+    fmt, fs, io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        mpsc::{Receiver, sync_channel},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use fuser::{Config, Session, SessionACL};
+use tokio::{
+    runtime::{Builder, Handle, Runtime},
+    sync::watch,
+    time::{sleep, timeout},
+};
+
+use crate::{
+    clock,
+    config::Options,
+    error::Error,
+    fs::{Fs, types::Invalidation},
+    fuse::{
+        Adapter,
+        init::{Kernel, KernelEdge},
+        notify::{self, Notifying},
+    },
+    store::Store,
+};
+use attach::{Attached, How, Unmounted, attach};
+use signals::Signals;
+
+/// Threads that read the kernel's requests. They only decode and answer from memory; more of them make that slower.
+const SESSION_THREADS: usize = 2;
+
+/// What a request may take beyond the deadline of one bucket operation: then that one fails first, with its reason.
+const SLACK: Duration = Duration::from_secs(5);
+
+/// How long a bucket may be out of reach when a mount starts: about what a host needs to get its network at boot, and
+/// well below the 90 s after which systemd gives up.
+const BOOT_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long a new mount may take to answer its first stat(2), which asks no bucket.
+const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long uploads may take when the mount is stopped: below the 90 s after which systemd kills.
+const SAVE_LIMIT: Duration = Duration::from_mins(1);
+
+/// The least that uploads get at the very end, for what was written after the first round.
+const LAST_SAVE_LIMIT: Duration = Duration::from_secs(5);
+
+/// How often a busy unmount is tried, and the pause between: 2 s for web servers that stop at the same time.
+const UNMOUNT_TRIES: u32 = 20;
+const UNMOUNT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long open files are waited for after the mount point is free.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Why there is no mount.
+#[derive(Debug)]
+pub enum MountError {
+    /// The mount point or the cache directory cannot be used.
+    Path(PathBuf, String),
+    /// There is a mount of ours already; `same`: of the same source.
+    Mounted { point: PathBuf, source: String, same: bool },
+    /// The bucket refuses, or cannot be reached.
+    Bucket(Error),
+    /// The host refuses something that is named first.
+    Host(&'static str, io::Error),
+    /// A signal came before the mount was there.
+    Stopped(&'static str),
+}
+
+/// How a mount ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// Every byte is in the bucket.
+    Saved,
+    /// What could not be uploaded, by key. The bytes are kept in the cache directory.
+    Unsaved(Vec<(String, Error)>),
+}
+
+/// A file system, and what it wants the kernel to hear.
+pub type Opened<S> = (Arc<Fs<S>>, Receiver<Invalidation>);
+
+/// Mounts and serves until a signal or an unmount ends it. `open` reaches the bucket (see [`reach`]) and makes the file
+/// system. `ready` is called once: when the mount answers, or with the error that is returned too.
+pub fn run<S: Store>(
+    options: &Options,
+    open: impl AsyncFnOnce() -> Result<Opened<S>, MountError>,
+    ready: impl FnOnce(Result<(), &MountError>),
+) -> Result<Ended, MountError> {
+    // In the background nobody sees what a panicking request says.
+    std::panic::set_hook(Box::new(|panic| log::error!("{panic}")));
+    let started = start(options, open);
+    ready(started.as_ref().map(|_| ()));
+    let (runtime, mut signals, mounted) = started?;
+    let why = runtime.block_on(async {
+        tokio::select! {
+            signal = signals.stop() => signal,
+            () = mounted.ended() => "unmounted",
+        }
+    });
+    log::info!("{}: {why}, stopping", mounted.point.display());
+    Ok(mounted.stop(runtime.handle()))
+}
+
+fn start<S: Store>(
+    options: &Options,
+    open: impl AsyncFnOnce() -> Result<Opened<S>, MountError>,
+) -> Result<(Runtime, Signals, Mounted<S>), MountError> {
+    let point = point::check(options)?;
+    let runtime = runtime().map_err(|err| MountError::Host("threads", err))?;
+    let mut signals = Signals::new(&runtime).map_err(|err| MountError::Host("signals", err))?;
+    let (fs, queue) = runtime.block_on(async {
+        tokio::select! {
+            opened = open() => opened,
+            signal = signals.stop() => Err(MountError::Stopped(signal)),
+        }
+    })?;
+    let mounted = Mounted::start(options, &point, runtime.handle(), fs, queue)?;
+    mounted.answers()?;
+    log::info!("{} is mounted at {}", options.mount.fsname, point.display());
+    Ok((runtime, signals, mounted))
+}
+
+/// Two to four threads: they wait for the network and copy bytes, and the host belongs to the web server.
+fn runtime() -> io::Result<Runtime> {
+    let workers = thread::available_parallelism().map_or(2, usize::from).clamp(2, 4);
+    Builder::new_multi_thread().worker_threads(workers).thread_name("work").enable_all().build()
+}
+
+/// Waits until `check` reaches the bucket, [`BOOT_PATIENCE`] at most. What the bucket answers counts at once; if it
+/// does not answer at all, `nofail` mounts anyway and the first request that gets through heals it.
+pub async fn reach(nofail: bool, check: impl AsyncFn() -> Result<(), Error>) -> Result<(), MountError> {
+    let begun = clock::now();
+    let mut pause = Duration::from_millis(500);
+    loop {
+        let cause = match check().await {
+            Err(err @ Error::Unavailable(_)) => err,
+            answer => return answer.map_err(MountError::Bucket),
+        };
+        if clock::now().saturating_duration_since(begun) + pause > BOOT_PATIENCE {
+            if nofail {
+                log::error!("the bucket cannot be reached, mounting anyway: {cause}");
+                return Ok(());
+            }
+            return Err(MountError::Bucket(cause));
+        }
+        log::warn!("the bucket cannot be reached yet: {cause}");
+        sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(5));
+    }
+}
+
+/// A mount that answers the kernel. Dropped, it is gone from its mount point, whatever was written; [`Self::stop`]
+/// saves first.
+#[derive(Debug)]
+pub struct Mounted<S: Store> {
+    fs: Arc<Fs<S>>,
+    point: PathBuf,
+    notifying: Notifying,
+    kernel: Kernel,
+    ended: watch::Receiver<bool>,
+    attached: Attached,
+}
+
+impl<S: Store> Mounted<S> {
+    /// Mounts `fs` at `point`, a path without symbolic links. `queue` is the other end of what `fs` announces to.
+    pub fn start(
+        options: &Options,
+        point: &Path,
+        runtime: &Handle,
+        fs: Arc<Fs<S>>,
+        queue: Receiver<Invalidation>,
+    ) -> Result<Self, MountError> {
+        let (kernel, limit) = (Kernel::default(), options.s3.timeout.saturating_add(SLACK));
+        let adapter = Adapter::new(Arc::clone(&fs), kernel.clone(), options.fs.xattr, runtime.clone(), limit);
+        let how = How {
+            source: options.mount.fsname.clone(),
+            allow_other: options.mount.allow_other,
+            read_only: options.fs.read_only,
+        };
+        let (device, attached) = attach(point, &how).map_err(|err| MountError::Host("mount", err))?;
+        let mut config = Config::default();
+        config.n_threads = Some(SESSION_THREADS);
+        // The kernel keeps others out by itself unless `allow_other` is mounted with.
+        let session = Session::from_fd(adapter, device, SessionACL::All, config)
+            .map_err(|err| MountError::Host("FUSE handshake", err))?;
+        let threads = |err| MountError::Host("threads", err);
+        let notifying = notify::start(session.notifier(), queue).map_err(threads)?;
+        let (end, ended) = watch::channel(false);
+        let serve = move || {
+            if let Err(err) = session.run() {
+                log::error!("the connection to the kernel broke: {err}");
+            }
+            end.send_replace(true);
+        };
+        thread::Builder::new().name("session".to_owned()).spawn(serve).map_err(threads)?;
+        Ok(Self { fs, point: point.to_owned(), notifying, kernel, ended, attached })
+    }
+
+    /// What the kernel granted.
+    pub fn kernel(&self) -> KernelEdge {
+        self.kernel.report()
+    }
+
+    /// Waits until the mount answers a stat(2).
+    pub fn answers(&self) -> Result<(), MountError> {
+        let (tell, told) = sync_channel(1);
+        let point = self.point.clone();
+        // From another thread, because a mount that does not answer cannot be waited for with a deadline.
+        let ask = move || tell.send(fs::metadata(point).map(drop));
+        thread::Builder::new()
+            .name("first-stat".to_owned())
+            .spawn(ask)
+            .and_then(|_| told.recv_timeout(ANSWER_LIMIT).map_err(io::Error::other)?)
+            .map_err(|err| MountError::Host("the first stat of the mount", err))
+    }
+
+    /// Ends when the kernel asks nothing more: after an unmount by whomever, or an abort of the connection.
+    pub async fn ended(&self) {
+        // An error means that the thread is gone, which is an end too.
+        drop(self.ended.clone().wait_for(|ended| *ended).await);
+    }
+
+    /// Saves what is dirty, unmounts, and saves what was written meanwhile. Takes [`SAVE_LIMIT`] and little more. Must
+    /// not be called on a thread of the runtime.
+    pub fn stop(self, runtime: &Handle) -> Ended {
+        // The kernel takes its own caches away now, and a notification could stand in the way of it.
+        self.notifying.disarm();
+        let by = clock::now() + SAVE_LIMIT;
+        self.save(runtime, by);
+        self.unmount();
+        if runtime.block_on(async { timeout(GRACE, self.ended()).await }).is_err() {
+            log::warn!("{}: files are still open; they fail from now on", self.point.display());
+            self.abort();
+        }
+        let unsaved = self.save(runtime, by.max(clock::now() + LAST_SAVE_LIMIT));
+        if unsaved.is_empty() { Ended::Saved } else { Ended::Unsaved(unsaved) }
+    }
+
+    /// Gives what could not be uploaded.
+    fn save(&self, runtime: &Handle, by: Instant) -> Vec<(String, Error)> {
+        let limit = by.saturating_duration_since(clock::now());
+        let saved = runtime.block_on(async { timeout(limit, self.fs.flush_all()).await });
+        let unsaved = saved.unwrap_or_else(|_| {
+            let late = Error::unavailable(format!("not uploaded within {} s", limit.as_secs()));
+            vec![(format!("files below {}", self.point.display()), late)]
+        });
+        for (key, err) in &unsaved {
+            log::error!("{key} is not in the bucket: {err}");
+        }
+        unsaved
+    }
+
+    fn unmount(&self) {
+        for _ in 0..UNMOUNT_TRIES {
+            match self.attached.unmount() {
+                Ok(Unmounted::Gone) => return,
+                Ok(Unmounted::Busy) => thread::sleep(UNMOUNT_PAUSE),
+                Err(err) => {
+                    log::error!("{} cannot be unmounted: {err}", self.point.display());
+                    return;
+                }
+            }
+        }
+        log::warn!("{} is in use; its users keep what they have open", self.point.display());
+        if let Err(err) = self.attached.detach() {
+            log::error!("{} cannot be detached: {err}", self.point.display());
+        }
+    }
+
+    /// Ends the connection for users who do not let go. Where it cannot be, the end of the process does it.
+    fn abort(&self) {
+        let abort = format!("/sys/fs/fuse/connections/{}/abort", self.attached.minor());
+        if let Err(err) = fs::write(&abort, "1") {
+            log::debug!("{abort}: {err}");
+        }
+    }
+}
+
+impl fmt::Display for MountError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Path(path, why) => write!(f, "{}: {why}", path.display()),
+            Self::Mounted { point, source, same: true } => {
+                write!(f, "{source} is already mounted at {}", point.display())
+            }
+            Self::Mounted { point, source, same: false } => {
+                write!(f, "{} is the mount of something else: {source}", point.display())
+            }
+            Self::Bucket(err) => write!(f, "bucket: {err}"),
+            Self::Host(what, err) => write!(f, "{what}: {err}"),
+            Self::Stopped(signal) => write!(f, "stopped by {signal} before the mount was there"),
+        }
+    }
+}
+
+impl std::error::Error for MountError {}

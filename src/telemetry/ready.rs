@@ -1,0 +1,117 @@
+//! Telling whoever started the mount that it answers: the waiting parent process, and systemd.
+
+use std::{
+    env, fs, io,
+    io::Write as _,
+    os::{
+        linux::net::SocketAddrExt as _,
+        unix::{
+            ffi::OsStrExt as _,
+            net::{SocketAddr, UnixDatagram},
+        },
+    },
+    path::Path,
+    process,
+};
+
+/// What the background process says on its stdout when the mount answers.
+pub const WORD: &str = "ready";
+
+/// Held by the mount until it answers.
+#[derive(Debug)]
+#[must_use = "somebody waits for this"]
+pub struct Ready {
+    background: bool,
+}
+
+impl Ready {
+    /// For a process that stays with its terminal.
+    pub fn foreground() -> Self {
+        Self { background: false }
+    }
+
+    /// For a process whose stdout is read by the parent that started it.
+    pub fn background() -> Self {
+        Self { background: true }
+    }
+
+    /// The mount answers. In the background the process lets go of its terminal: later words go to the log alone.
+    pub fn announce(self) {
+        if self.background
+            && let Err(err) = release_terminal()
+        {
+            log::warn!("cannot tell the parent process that the mount is ready: {err}");
+        }
+        systemd(&format!("READY=1\nMAINPID={}", process::id()));
+    }
+}
+
+fn release_terminal() -> io::Result<()> {
+    let told = writeln!(io::stdout(), "{WORD}").and_then(|()| io::stdout().flush());
+    let null = fs::OpenOptions::new().read(true).write(true).open("/dev/null")?;
+    nix::unistd::dup2_stdin(&null)?;
+    nix::unistd::dup2_stdout(&null)?;
+    nix::unistd::dup2_stderr(&null)?;
+    told
+}
+
+/// Sends `state` to the service manager, if there is one (`sd_notify(3)`): `READY=1`, `STATUS=...`, `WATCHDOG=1`,
+/// `STOPPING=1`. It is not worth failing for.
+pub fn systemd(state: &str) {
+    let Some(socket) = env::var_os("NOTIFY_SOCKET") else { return };
+    if let Err(err) = send(socket.as_bytes(), state) {
+        log::warn!("cannot notify systemd: {err}");
+    }
+}
+
+/// A name that begins with `@` is abstract (unix(7)).
+fn send(socket: &[u8], state: &str) -> io::Result<()> {
+    let address = match socket.strip_prefix(b"@") {
+        Some(name) => SocketAddr::from_abstract_name(name)?,
+        None => SocketAddr::from_pathname(Path::new(std::ffi::OsStr::from_bytes(socket)))?,
+    };
+    UnixDatagram::unbound()?.send_to_addr(state.as_bytes(), &address).map(drop)
+}
+
+/// How often systemd wants to hear `WATCHDOG=1`, if at all: half of what it allows (`sd_watchdog_enabled(3)`).
+pub fn watchdog_interval() -> Option<std::time::Duration> {
+    let ours = |pid: String| pid.parse() == Ok(process::id());
+    if !env::var("WATCHDOG_PID").map_or(true, ours) {
+        return None;
+    }
+    let micros: u64 = env::var("WATCHDOG_USEC").ok()?.parse().ok()?;
+    (micros > 0).then(|| std::time::Duration::from_micros(micros / 2))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(name: &[u8], address: &SocketAddr) {
+        let systemd = UnixDatagram::bind_addr(address).unwrap();
+        send(name, "READY=1\nMAINPID=7").unwrap();
+        let mut heard = [0; 64];
+        let len = systemd.recv(&mut heard).unwrap();
+        assert_eq!(&heard[..len], b"READY=1\nMAINPID=7");
+    }
+
+    #[test]
+    fn systemd_hears_on_a_path() {
+        let path = env::temp_dir().join(format!("originfs-notify-{}", process::id()));
+        check(path.as_os_str().as_bytes(), &SocketAddr::from_pathname(&path).unwrap());
+        fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn systemd_hears_on_an_abstract_name() {
+        let name = format!("originfs-notify-{}", process::id());
+        check(format!("@{name}").as_bytes(), &SocketAddr::from_abstract_name(&name).unwrap());
+    }
+
+    #[test]
+    fn nobody_there_is_an_error_and_no_hang() {
+        assert!(send(b"@originfs-nobody-listens-here", "READY=1").is_err());
+        assert!(send(b"/nonexistent/socket", "READY=1").is_err());
+    }
+}

@@ -1,0 +1,110 @@
+//! What `originfs status` shows: one value, sent as JSON over the control socket.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::counters::Requests;
+use crate::freshness::Freshness;
+
+/// All that one mount says about itself. Times are seconds since 1970, sizes are bytes.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Status {
+    pub mount: Mount,
+    /// See [`freshness`].
+    pub freshness: String,
+    pub passthrough: Passthrough,
+    /// Which conditions the server was found to honour, by operation and header; empty while that is not known.
+    pub conditional_writes: BTreeMap<String, bool>,
+    pub cache: Cache,
+    pub staging: Staging,
+    /// The oldest first; at most [`CALLS_MAX`](super::CALLS_MAX).
+    pub calls: Vec<Call>,
+    /// All calls in flight, also those not listed.
+    pub calls_in_flight: u64,
+    pub requests: BTreeMap<String, Requests>,
+    pub errors: BTreeMap<String, u64>,
+    pub traffic: Traffic,
+    pub contact: Contact,
+    pub hidden_keys: u64,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Mount {
+    /// As /proc/mounts shows it.
+    pub source: String,
+    pub mountpoint: String,
+    pub pid: u32,
+    pub version: String,
+    pub since: i64,
+}
+
+/// Whether the kernel reads cached files without asking us.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Passthrough {
+    pub on: bool,
+    /// Why not, if it is off.
+    pub why: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Cache {
+    pub dir: String,
+    pub bytes: u64,
+    pub limit: u64,
+    pub files: u64,
+    /// What the cache leaves free on its disk.
+    pub min_free: u64,
+    /// What is free on its disk.
+    pub free: u64,
+}
+
+/// Content that is not in the bucket yet.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Staging {
+    pub bytes: u64,
+    pub files: u64,
+}
+
+/// A call that the bucket has not answered yet.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Call {
+    /// Its name in the S3 API.
+    pub operation: String,
+    pub key: String,
+    pub age_ms: u64,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Traffic {
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+    pub cache_hits: u64,
+    pub cache_misses: u64,
+}
+
+/// When the bucket was last heard of.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Contact {
+    /// The last answer of any kind, also one that said no.
+    pub last: Option<i64>,
+    /// The last call that got no usable answer.
+    pub failure: Option<Failure>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Failure {
+    pub at: i64,
+    pub operation: String,
+    pub key: String,
+    pub cause: String,
+}
+
+/// A freshness mode as its options would say it.
+pub fn freshness(mode: Freshness) -> String {
+    match mode {
+        Freshness::Open { stat_ttl } => format!("open, stat_ttl {stat_ttl:?}"),
+        Freshness::Strict => "strict".to_owned(),
+        Freshness::Age(age) => format!("{age:?}"),
+    }
+}

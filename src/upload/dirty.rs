@@ -1,0 +1,88 @@
+//! A file that was changed: what was written, over what.
+
+use std::{ops::Range, sync::Arc};
+
+use crate::{
+    cache::Content,
+    error::Result,
+    model::{key::Key, version::Version},
+    upload::{multipart::Stream, staging::Staging},
+};
+
+/// The object below what was written.
+#[derive(Clone, Debug)]
+pub struct Base {
+    pub key: Key,
+    pub version: Version,
+    pub content: Arc<Content>,
+    /// Bytes of it that still show; shrinks when the file is truncated, and never grows again.
+    pub len: u64,
+}
+
+/// What the bucket does not have.
+#[derive(Debug)]
+pub struct Dirty {
+    pub staging: Staging,
+    /// Bytes of the whole file.
+    pub size: u64,
+    pub base: Option<Base>,
+    /// Parts that are on their way while the application still writes.
+    pub stream: Option<Stream>,
+    /// Somebody set the mtime after the last write.
+    pub time_set: bool,
+    /// The name must not exist in the bucket (`O_EXCL`).
+    pub exclusive: bool,
+}
+
+/// Where the bytes of a range come from.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Piece {
+    Staged(Range<u64>),
+    Base(Range<u64>),
+    Zeros(Range<u64>),
+}
+
+impl Dirty {
+    pub fn new(staging: Staging, base: Option<Base>) -> Self {
+        let size = base.as_ref().map_or(0, |base| base.len);
+        Self { staging, size, base, stream: None, time_set: false, exclusive: false }
+    }
+
+    /// The pieces of `range` in order, clipped to the size of the file.
+    pub fn pieces(&self, range: Range<u64>) -> Vec<Piece> {
+        let range = range.start.min(self.size)..range.end.min(self.size);
+        let shown = self.base.as_ref().map_or(0, |base| base.len);
+        let mut pieces = Vec::new();
+        let mut at = range.start;
+        for gap in self.staging.here().missing(range.clone()) {
+            push(&mut pieces, Piece::Staged, at..gap.start);
+            push(&mut pieces, Piece::Base, gap.start..gap.end.min(shown));
+            push(&mut pieces, Piece::Zeros, gap.start.max(shown)..gap.end);
+            at = gap.end;
+        }
+        push(&mut pieces, Piece::Staged, at..range.end);
+        pieces
+    }
+
+    /// Whether it is nothing but the object below it, whole.
+    pub fn is_copy(&self) -> bool {
+        let whole = |base: &Base| base.len == self.size && base.version.size == self.size && self.size > 0;
+        self.staging.here().is_empty() && self.stream.is_none() && self.base.as_ref().is_some_and(whole)
+    }
+
+    /// Sets the size; what comes into being reads as zeros.
+    pub fn truncate(&mut self, size: u64) -> Result<()> {
+        self.staging.truncate(size)?;
+        if let Some(base) = &mut self.base {
+            base.len = base.len.min(size);
+        }
+        self.size = size;
+        Ok(())
+    }
+}
+
+fn push(pieces: &mut Vec<Piece>, piece: impl Fn(Range<u64>) -> Piece, range: Range<u64>) {
+    if range.start < range.end {
+        pieces.push(piece(range));
+    }
+}

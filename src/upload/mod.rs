@@ -1,0 +1,6 @@
+//! Dirty bytes, and how they get into the bucket.
+
+pub mod copy;
+pub mod dirty;
+pub mod multipart;
+pub mod staging;

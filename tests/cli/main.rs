@@ -1,0 +1,105 @@
+//! The program as mount(8), scripts and people call it.
+
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    fs,
+    os::unix::process::CommandExt as _,
+    path::PathBuf,
+    process::{Command, Output},
+};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_originfs");
+
+fn run(name: &str, args: &[&str]) -> Output {
+    Command::new(PROGRAM).arg0(name).args(args).output().unwrap()
+}
+
+/// An empty directory of this test.
+fn directory(name: &str) -> PathBuf {
+    let dir = std::env::temp_dir().join(format!("originfs-cli-{name}-{}", std::process::id()));
+    fs::create_dir_all(&dir).unwrap();
+    dir.canonicalize().unwrap()
+}
+
+#[track_caller]
+fn fails(output: &Output, code: i32, message: &str) {
+    assert_eq!(String::from_utf8_lossy(&output.stderr), format!("originfs: {message}\n"));
+    assert_eq!(output.status.code(), Some(code));
+    assert!(output.stdout.is_empty(), "{output:?}");
+}
+
+#[test]
+fn wrong_use_is_one_line_and_code_1() {
+    let dir = directory("wrong");
+    let dir = dir.to_str().unwrap();
+    for (args, message) in [
+        (&["mount", "site", dir, "--endpont=x"][..], "unknown option endpont, did you mean endpoint?"),
+        (&["mount", "site", dir, "-o", "cache_size=big"], "cache_size=big: expected a size such as 16M, 16MiB or 1G"),
+        (&["site", dir, "-o", "uid"], "uid: expected a number or the name of a user"),
+        (
+            &["mount", "site:/../etc", dir],
+            "the prefix \"/../etc\" cannot be a path: no part of it may be empty, \".\" or \"..\"",
+        ),
+        (&["mount", "", dir], "the bucket's name is empty"),
+        (&["mount", "site"], "the following required arguments were not provided: <DIR>"),
+        (&["frobnicate"], "unrecognized subcommand 'frobnicate'"),
+    ] {
+        fails(&run("originfs", args), 1, message);
+    }
+    fs::remove_dir(dir).unwrap();
+}
+
+#[test]
+fn the_mount_point_must_be_a_directory() {
+    let dir = directory("point");
+    let file = dir.join("file");
+    fs::write(&file, "").unwrap();
+    let (missing, file) = (format!("{}/none", dir.display()), file.to_str().unwrap());
+    fails(&run("originfs", &["mount", "site", file]), 1, &format!("cannot mount on {file}: not a directory"));
+    let message = format!("cannot mount on {missing}: No such file or directory (os error 2)");
+    fails(&run("originfs", &["mount", "site", &missing]), 1, &message);
+    fs::remove_dir_all(dir).unwrap();
+}
+
+#[test]
+fn mount_calls_the_helper() {
+    let dir = directory("helper");
+    let dir = dir.to_str().unwrap();
+    let options = "rw,_netdev,noauto,x-systemd.automount,uid=33,multireq_max=3";
+    let fake = run("/sbin/mount.originfs", &["site:/images", dir, "-fn", "-o", options]);
+    assert!(fake.status.success(), "{fake:?}");
+    let warning = "originfs: warning: option multireq_max has no effect: transfers are sized by part_size and upload_concurrency\n";
+    assert_eq!(String::from_utf8_lossy(&fake.stderr), warning);
+
+    let strict = run("mount.fuse.originfs", &["site", dir, "-f", "-o", "flux"]);
+    fails(&strict, 1, "unknown option flux");
+    let sloppy = run("mount.fuse.originfs", &["site", dir, "-sf", "-o", "flux"]);
+    assert!(sloppy.status.success(), "{sloppy:?}");
+    fs::remove_dir(dir).unwrap();
+}
+
+#[test]
+fn help_and_version_go_to_stdout() {
+    let help = run("originfs", &["mount", "--help"]);
+    let text = String::from_utf8(help.stdout).unwrap();
+    assert!(help.status.success() && help.stderr.is_empty());
+    assert!(text.contains("cache_min_free=SIZE") && text.contains("16MiB"), "{text}");
+    for args in [&["version"][..], &["--version"]] {
+        let version = run("originfs", args);
+        assert_eq!(String::from_utf8_lossy(&version.stdout), format!("originfs {}\n", env!("CARGO_PKG_VERSION")));
+    }
+}
+
+#[test]
+fn what_is_not_mounted_has_no_status_and_no_unmount() {
+    let dir = directory("unmounted");
+    let dir = dir.to_str().unwrap();
+    // As root there is always a place for sockets; a user needs one.
+    let status = Command::new(PROGRAM).args(["status", dir]).env("XDG_RUNTIME_DIR", dir).output().unwrap();
+    fails(&status, 1, &format!("no originfs mount of this user at {dir}"));
+    let umount = run("originfs", &["umount", dir]);
+    assert_eq!(umount.status.code(), Some(32), "{umount:?}");
+    assert_eq!(String::from_utf8_lossy(&umount.stderr).lines().count(), 1, "{umount:?}");
+    fs::remove_dir(dir).unwrap();
+}
