@@ -49,7 +49,10 @@ impl<S: Store> Fs<S> {
     pub async fn flush_all(&self) -> Vec<(String, Error)> {
         let dirty: Vec<Arc<File>> = {
             let tree = self.tree();
-            tree.iter().filter(|(_, node)| node.payload.is_local()).filter_map(|(_, n)| n.payload.file.clone()).collect()
+            tree.iter()
+                .filter(|(_, node)| node.payload.is_local())
+                .filter_map(|(_, n)| n.payload.file.clone())
+                .collect()
         };
         let mut failed = Vec::new();
         for file in dirty {
@@ -143,11 +146,10 @@ impl<S: Store> Fs<S> {
 
     /// One PUT up to the part size, parts beyond.
     async fn send(&self, key: &Key, dirty: &Dirty, stream: Option<Stream>, attr: Attr) -> Result<Sent> {
-        let require = match dirty.exclusive && self.conditional.absent.works() {
-            true => Require::Absent,
-            false => Require::Anything,
-        };
-        if dirty.size > self.lanes.part_size {
+        let parts = dirty.size > self.lanes.part_size;
+        let can = if parts { self.conditional.complete } else { self.conditional.absent };
+        let require = if dirty.exclusive && can.works() { Require::Absent } else { Require::Anything };
+        if parts {
             return self.send_parts(key, dirty, stream, attr, require).await;
         }
         if let Some(stream) = stream {

@@ -103,6 +103,8 @@ pub struct Fs<S: Store> {
     yard: Arc<Yard>,
     lanes: Lanes,
     hidden: AtomicU64,
+    hits: AtomicU64,
+    misses: AtomicU64,
 }
 
 impl<S: Store> fmt::Debug for Fs<S> {
@@ -124,7 +126,7 @@ impl<S: Store> Fs<S> {
         let root = Payload { known: Known::root(&options), file: None, pages: None };
         let fs = Self {
             yard: Yard::new(contents.staging_dir(), contents.lost_dir()),
-            lanes: Lanes::new(contents.staging_dir(), options.part_size, options.upload_concurrency),
+            lanes: Lanes::new(&contents.uploads_dir(), options.part_size, options.upload_concurrency),
             store,
             contents,
             options,
@@ -140,11 +142,13 @@ impl<S: Store> Fs<S> {
             invalidations,
             names: RwLock::new(()),
             hidden: AtomicU64::new(0),
+            hits: AtomicU64::new(0),
+            misses: AtomicU64::new(0),
         };
         (Arc::new(fs), receiver)
     }
 
-    /// Ends the multipart uploads that a former run of this mount left.
+    /// Ends the multipart uploads that a former run of this mount left. To be called before anything is written.
     pub async fn abort_leftovers(&self) -> Result<u32> {
         self.lanes.abort_leftovers(&*self.store).await
     }
@@ -152,6 +156,11 @@ impl<S: Store> Fs<S> {
     /// Keys below listed directories that no path can hold, as counted so far.
     pub fn hidden_keys(&self) -> u64 {
         self.hidden.load(Ordering::Relaxed)
+    }
+
+    /// Opens for reading that found all bytes here, and those that did not.
+    pub fn cache_use(&self) -> (u64, u64) {
+        (self.hits.load(Ordering::Relaxed), self.misses.load(Ordering::Relaxed))
     }
 
     /// Files that are dirty, and their bytes.

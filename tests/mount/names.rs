@@ -33,7 +33,7 @@ const ODD: [&str; 19] = [
 #[test]
 fn odd_names_come_back_as_they_were() {
     let Some(bucket) = Bucket::fresh() else { return };
-    let mut mount = bucket.mount();
+    let mount = bucket.mount();
     for name in ODD {
         mount.write(name, name.as_bytes());
         assert_eq!(bucket.body(name), name.as_bytes(), "{name:?}");
@@ -41,7 +41,7 @@ fn odd_names_come_back_as_they_were() {
     let mut wanted: Vec<String> = ODD.map(str::to_owned).into();
     wanted.sort();
     assert_eq!(names(mount.dir()), wanted);
-    assert!(mount.stop().success());
+    assert_eq!(mount.stop(), 0);
     let again = bucket.mount();
     assert_eq!(names(again.dir()), wanted);
     for name in ODD {

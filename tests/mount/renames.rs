@@ -10,7 +10,7 @@ use nix::{
     fcntl::{AT_FDCWD, RenameFlags, renameat2},
 };
 
-use crate::harness::{Bucket, Mount, names, refused};
+use crate::harness::{Bucket, Mount, names, refused, run};
 
 fn rename(mount: &Mount, from: &str, to: &str) -> std::io::Result<()> {
     fs::rename(mount.path(from), mount.path(to))
@@ -166,8 +166,9 @@ fn above_the_limit_a_directory_is_left_to_mv() {
         mount.write(&format!("dir/{n}"), b"x");
     }
     refused(rename(&mount, "dir", "elsewhere"), Errno::EXDEV);
-    let moved = std::process::Command::new("mv").arg(mount.path("dir")).arg(mount.path("elsewhere")).status().unwrap();
-    assert!(moved.success());
+    let (from, to) = (mount.path("dir"), mount.path("elsewhere"));
+    let moved = run(["mv", from.to_str().unwrap(), to.to_str().unwrap()]);
+    assert_eq!(moved, (0, String::new()));
     assert_eq!(names(mount.path("elsewhere")).len(), 5);
     assert_eq!(names(mount.dir()), ["elsewhere"]);
 }

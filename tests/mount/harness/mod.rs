@@ -2,11 +2,13 @@
 
 mod bucket;
 mod mount;
+mod outside;
 mod server;
 mod wire;
 
 pub(crate) use bucket::Bucket;
-pub(crate) use mount::{Mount, Refused, fresh_dir};
+pub(crate) use mount::{Mount, Refused};
+pub(crate) use outside::{fresh_dir, run};
 pub(crate) use server::Kind;
 pub(crate) use wire::Fault;
 
@@ -17,7 +19,7 @@ use nix::errno::Errno;
 use sha2::{Digest, Sha256};
 
 /// Longer than anything on loopback takes on a busy machine; reaching it is a failure.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Waits until `condition` holds. Panics with `what` when that takes longer than [`PATIENCE`].
 #[track_caller]

@@ -2,24 +2,23 @@
 
 use std::{
     fs,
-    io::Read as _,
     path::{Path, PathBuf},
-    process::{self, Child, Command, ExitStatus, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
 };
 
 use nix::{
     mount::{MntFlags, umount2},
-    sys::signal::{Signal, kill},
-    unistd::Pid,
+    sys::signal::Signal,
 };
 
-use super::{Bucket, PATIENCE, eventually};
+use super::{
+    Bucket, PATIENCE, eventually,
+    outside::{self, Process, fresh_dir},
+};
 
 /// One webserver: a process, its mount point, its cache.
 #[derive(Debug)]
 pub(crate) struct Mount {
-    child: Child,
+    process: Process,
     base: PathBuf,
     dir: PathBuf,
 }
@@ -27,17 +26,9 @@ pub(crate) struct Mount {
 /// The program ended instead of mounting.
 #[derive(Debug)]
 pub(crate) struct Refused {
-    pub(crate) status: ExitStatus,
+    /// Its exit code.
+    pub(crate) code: i32,
     pub(crate) said: String,
-}
-
-/// A directory of this test process and nobody else's.
-pub(crate) fn fresh_dir() -> PathBuf {
-    static COUNT: AtomicU32 = AtomicU32::new(0);
-    let name = format!("originfs-test-{}-{}", process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-    let dir = std::env::temp_dir().join(name);
-    fs::create_dir(&dir).unwrap();
-    dir
 }
 
 impl Mount {
@@ -54,28 +45,25 @@ impl Mount {
             }
         }
         fs::create_dir_all(&dir).unwrap();
-        let log = fs::File::create(base.join("log")).unwrap();
-        // The kernel ends the mount if the thread of the test dies without a word.
-        let child = Command::new("setpriv")
-            .args(["--pdeathsig", "TERM", env!("CARGO_BIN_EXE_originfs"), "mount", &bucket.source()])
-            .arg(&dir)
-            .args(["-f", "-o", &format!("{all},cache_dir={}", cache.display())])
-            .env("AWS_ACCESS_KEY_ID", &bucket.server.access_key)
-            .env("AWS_SECRET_ACCESS_KEY", &bucket.server.secret_key)
-            .env("AWS_EC2_METADATA_DISABLED", "true")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let mut mount = Self { child, base, dir };
-        let mut ended = None;
+        let process = outside::start([
+            "env",
+            &format!("AWS_ACCESS_KEY_ID={}", bucket.server.access_key),
+            &format!("AWS_SECRET_ACCESS_KEY={}", bucket.server.secret_key),
+            "AWS_EC2_METADATA_DISABLED=true",
+            env!("CARGO_BIN_EXE_originfs"),
+            "mount",
+            &bucket.source(),
+            dir.to_str().unwrap(),
+            "-f",
+            "-o",
+            &format!("{all},cache_dir={}", cache.display()),
+        ]);
+        let mount = Self { process, base, dir };
         eventually("the mount answers", || {
-            ended = mount.child.try_wait().unwrap();
-            ended.is_some() || mount.is_mounted() && fs::metadata(&mount.dir).is_ok()
+            mount.process.ended().is_some() || mount.is_mounted() && fs::metadata(&mount.dir).is_ok()
         });
-        match ended {
-            Some(status) => Err(Refused { status, said: mount.log() }),
+        match mount.process.ended() {
+            Some(code) => Err(Refused { code, said: mount.log() }),
             None => Ok(mount),
         }
     }
@@ -95,9 +83,7 @@ impl Mount {
 
     /// What the program said so far.
     pub(crate) fn log(&self) -> String {
-        let mut text = String::new();
-        fs::File::open(self.base.join("log")).unwrap().read_to_string(&mut text).unwrap();
-        text
+        self.process.said()
     }
 
     #[track_caller]
@@ -116,11 +102,7 @@ impl Mount {
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
-        kill(self.pid(), signal).unwrap();
-    }
-
-    fn pid(&self) -> Pid {
-        Pid::from_raw(self.child.id().try_into().unwrap())
+        self.process.signal(signal);
     }
 
     pub(crate) fn is_mounted(&self) -> bool {
@@ -128,20 +110,15 @@ impl Mount {
         table.lines().any(|line| line.split(' ').nth(4).is_some_and(|at| Path::new(at) == self.dir))
     }
 
-    /// Ends the mount as systemd does; returns when the program is gone, with how it ended.
-    pub(crate) fn stop(&mut self) -> ExitStatus {
+    /// Ends the mount as systemd does; gives the exit code when the program is gone.
+    pub(crate) fn stop(&self) -> i32 {
         self.signal(Signal::SIGTERM);
         self.wait()
     }
 
-    /// Waits for the program's end.
-    pub(crate) fn wait(&mut self) -> ExitStatus {
-        let mut status = None;
-        eventually("the mount's process ends", || {
-            status = self.child.try_wait().unwrap();
-            status.is_some()
-        });
-        status.unwrap()
+    /// Waits for the program's end, and gives its exit code.
+    pub(crate) fn wait(&self) -> i32 {
+        self.process.wait()
     }
 
     /// Detaches what a killed program left, so that the place can be mounted again.
@@ -156,17 +133,14 @@ impl Drop for Mount {
             println!("--- log of {}\n{}", self.dir.display(), self.log());
         }
         let start = originfs::clock::now();
-        if matches!(self.child.try_wait(), Ok(None)) {
-            kill(self.pid(), Signal::SIGTERM).unwrap_or_default();
-            while matches!(self.child.try_wait(), Ok(None)) && start.elapsed() < PATIENCE {
-                std::thread::sleep(std::time::Duration::from_millis(10));
-            }
+        self.signal(Signal::SIGTERM);
+        while self.process.ended().is_none() && start.elapsed() < PATIENCE {
+            std::thread::sleep(std::time::Duration::from_millis(10));
         }
         if self.is_mounted() {
             umount2(&self.dir, MntFlags::MNT_DETACH).unwrap_or_default();
         }
-        self.child.kill().unwrap_or_default();
-        self.child.wait().map(drop).unwrap_or_default();
+        self.signal(Signal::SIGKILL);
         fs::remove_dir_all(&self.base).unwrap_or_default();
     }
 }

@@ -1,13 +1,8 @@
 //! The S3 server under the mounts.
 
-use std::{
-    env,
-    io::{BufRead as _, BufReader},
-    process::{Command, Stdio},
-    sync::OnceLock,
-};
+use std::{env, sync::OnceLock};
 
-use super::fresh_dir;
+use super::{eventually, fresh_dir, outside};
 
 /// Which server it is, because they differ in what they can be asked.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -38,7 +33,14 @@ pub(crate) struct Server {
 /// Where tests cannot mount although `CI` is set.
 pub(crate) fn server() -> Option<&'static Server> {
     static SERVER: OnceLock<Option<Server>> = OnceLock::new();
-    SERVER.get_or_init(|| can_mount().then(|| from_env().unwrap_or_else(start))).as_ref()
+    SERVER
+        .get_or_init(|| {
+            can_mount().then(|| {
+                outside::prepare();
+                from_env().unwrap_or_else(start)
+            })
+        })
+        .as_ref()
 }
 
 fn can_mount() -> bool {
@@ -68,39 +70,36 @@ fn from_env() -> Option<Server> {
     })
 }
 
-#[expect(clippy::zombie_processes, reason = "it ends with this process, which therefore cannot wait for it")]
 fn start() -> Server {
     let (access_key, secret_key, bucket) = ("OFTESTACCESSKEY0000", "oftestsecretkey000000000000", "originfs-test");
-    // The server lives as long as this process, however that ends: then `read` sees the end of its input.
     let data = fresh_dir();
-    let guarded = r#"exec 3<&0; "$@" <&- & read -r _ <&3; kill $!; wait; rm -rf "$DATA""#;
-    let mut child = Command::new("/bin/sh")
-        .args(["-c", guarded, "sh", env!("CARGO_BIN_EXE_originfs-dev-s3"), "--listen", "127.0.0.1:0"])
-        .args(["--access-key", access_key, "--secret-key", secret_key, "--bucket", bucket])
-        .arg("--data")
-        .arg(&data)
-        .env("DATA", &data)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    // Kept open until the process ends.
-    std::mem::forget(child.stdin.take());
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let endpoint = lines.by_ref().find_map(|line| address(&line.unwrap())).expect("the server tells its address");
-    std::thread::spawn(move || lines.for_each(drop));
+    let server = outside::start([
+        env!("CARGO_BIN_EXE_originfs-dev-s3"),
+        "--listen=127.0.0.1:0",
+        &format!("--data={}", data.display()),
+        &format!("--access-key={access_key}"),
+        &format!("--secret-key={secret_key}"),
+        &format!("--bucket={bucket}"),
+    ]);
+    let mut endpoint = None;
+    eventually("the server tells its address", || {
+        assert_eq!(server.ended(), None, "{}", server.said());
+        endpoint = address(&server.said());
+        endpoint.is_some()
+    });
     Server {
         kind: Kind::Dev,
-        endpoint,
+        endpoint: endpoint.unwrap(),
         access_key: access_key.into(),
         secret_key: secret_key.into(),
         bucket: bucket.into(),
     }
 }
 
-/// `http://127.0.0.1:PORT`, where it stands in `line`.
-fn address(line: &str) -> Option<String> {
-    let at = line.find("127.0.0.1:")?;
-    let port: String = line[at + 10..].chars().take_while(char::is_ascii_digit).collect();
+/// `http://127.0.0.1:PORT`, where it stands in a whole line of `text`.
+fn address(text: &str) -> Option<String> {
+    let (lines, _) = text.rsplit_once('\n')?;
+    let at = lines.find("127.0.0.1:")?;
+    let port: String = lines[at + 10..].chars().take_while(char::is_ascii_digit).collect();
     (!port.is_empty()).then(|| format!("http://127.0.0.1:{port}"))
 }
