@@ -71,9 +71,9 @@ fn a_cache_inside_the_mount_is_refused() {
 
 #[test]
 fn a_bucket_that_does_not_exist_is_refused() {
-    let Some(bucket) = Bucket::fresh() else { return };
-    let refused = bucket.try_mount("bucket=originfs-no-such-bucket").expect_err("no such bucket");
-    assert!(refused.code != 0, "{}", refused.said);
+    let Some(bucket) = Bucket::absent() else { return };
+    let refused = bucket.try_mount("").expect_err("no such bucket");
+    assert!(refused.code != 0 && refused.said.contains(&bucket.source()), "{}", refused.said);
 }
 
 #[test]
