@@ -145,7 +145,7 @@ impl Dir {
             self.discard("content")?;
         }
         self.discard("parts")?;
-        for name in ["content", "parts", "staging", "lost+found"] {
+        for name in ["content", "parts", "staging", "lost+found", "uploads"] {
             create_private(&self.root.join(name))?;
         }
         leftovers::rescue(&self.staging, &self.lost).map_err(|err| OpenError::Io(self.staging.clone(), err))?;
@@ -215,6 +215,11 @@ impl Dir {
 
     pub(super) fn lost(&self) -> &Path {
         &self.lost
+    }
+
+    /// Notes of multipart uploads that were begun.
+    pub(super) fn uploads(&self) -> PathBuf {
+        self.root.join("uploads")
     }
 
     pub(super) fn contents(&self) -> PathBuf {

@@ -157,6 +157,11 @@ impl<S: Store> Contents<S> {
         self.dir.staging()
     }
 
+    /// Where multipart uploads that were begun are noted, for the next run to end them.
+    pub fn uploads_dir(&self) -> PathBuf {
+        self.dir.uploads()
+    }
+
     /// Where staging goes that nobody can finish.
     pub fn lost_dir(&self) -> &Path {
         self.dir.lost()

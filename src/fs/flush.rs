@@ -143,11 +143,10 @@ impl<S: Store> Fs<S> {
 
     /// One PUT up to the part size, parts beyond.
     async fn send(&self, key: &Key, dirty: &Dirty, stream: Option<Stream>, attr: Attr) -> Result<Sent> {
-        let require = match dirty.exclusive && self.conditional.absent.works() {
-            true => Require::Absent,
-            false => Require::Anything,
-        };
-        if dirty.size > self.lanes.part_size {
+        let parts = dirty.size > self.lanes.part_size;
+        let can = if parts { self.conditional.complete } else { self.conditional.absent };
+        let require = if dirty.exclusive && can.works() { Require::Absent } else { Require::Anything };
+        if parts {
             return self.send_parts(key, dirty, stream, attr, require).await;
         }
         if let Some(stream) = stream {

@@ -124,7 +124,7 @@ impl<S: Store> Fs<S> {
         let root = Payload { known: Known::root(&options), file: None, pages: None };
         let fs = Self {
             yard: Yard::new(contents.staging_dir(), contents.lost_dir()),
-            lanes: Lanes::new(contents.staging_dir(), options.part_size, options.upload_concurrency),
+            lanes: Lanes::new(&contents.uploads_dir(), options.part_size, options.upload_concurrency),
             store,
             contents,
             options,
@@ -144,7 +144,7 @@ impl<S: Store> Fs<S> {
         (Arc::new(fs), receiver)
     }
 
-    /// Ends the multipart uploads that a former run of this mount left.
+    /// Ends the multipart uploads that a former run of this mount left. To be called before anything is written.
     pub async fn abort_leftovers(&self) -> Result<u32> {
         self.lanes.abort_leftovers(&*self.store).await
     }

@@ -130,8 +130,9 @@ impl<S: Store> Fs<S> {
                 Err(err) => return Err(err),
             };
             self.keep_parent(from.parent, &from.key).await?;
-            self.delete_if(&from.key, &object.version).await?;
+            // Before the old key goes: who reads on gets the bytes under the new one.
             self.contents.moved((&from.key, &object.version), (&to.key, &version));
+            self.delete_if(&from.key, &object.version).await?;
             let attr = known::file_attr(&self.options, &object);
             self.move_node(source, from, to);
             if let Some(file) = file {

@@ -3,7 +3,7 @@
 //! Nothing is deleted before everything is copied, and a failure while copying takes the copies back, so at every moment
 //! each object is there under one of its names at least.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use tokio::{sync::Semaphore, task::JoinSet};
 
@@ -35,8 +35,11 @@ impl<S: Store> Fs<S> {
         let entries = self.below(&from.key).await?;
         let _below = entries.iter().flat_map(|entry| [entry.key.clone(), moved(&entry.key, from, to)]);
         let _below: Vec<_> = _below.map(|key| self.fences.raise(&key)).collect();
-        self.copy_all(&entries, from, to).await?;
+        let copies = self.copy_all(&entries, from, to).await?;
         self.keep_parent_of_dir(from).await?;
+        for (from, to) in &copies {
+            self.contents.moved((&from.key, &from.version), (&to.key, &to.version));
+        }
         let keys: Vec<Key> = entries.iter().map(|entry| entry.key.clone()).collect();
         for batch in keys.chunks(usize::from(PAGE_MAX)) {
             if let Some((key, err)) = self.store.delete_many(batch).await?.into_iter().next() {
@@ -47,7 +50,7 @@ impl<S: Store> Fs<S> {
         self.move_node(source, from, to);
         lock(&self.memory).clear();
         lock(&self.listings).clear();
-        self.follow(source, from, to, &entries);
+        self.follow(source, &copies).await;
         Ok(())
     }
 
@@ -88,7 +91,8 @@ impl<S: Store> Fs<S> {
         }
     }
 
-    async fn copy_all(&self, entries: &[Entry], from: &End, to: &End) -> Result<()> {
+    /// Copies everything, or nothing. Gives what was copied to what.
+    async fn copy_all(&self, entries: &[Entry], from: &End, to: &End) -> Result<Vec<(Entry, Entry)>> {
         let lanes = Arc::new(Semaphore::new(PARALLEL));
         let mut tasks = JoinSet::new();
         for entry in entries.iter().cloned() {
@@ -96,23 +100,27 @@ impl<S: Store> Fs<S> {
             let (store, target) = (Arc::clone(&self.store), moved(&entry.key, from, to));
             tasks.spawn(async move {
                 // Names stay the same below, and with them types and all other headers.
-                let Version { etag, size, .. } = entry.version;
+                let Version { etag, size, .. } = entry.version.clone();
                 let copy = Copy { size: Some(size), source: Some(etag), ..Copy::default() };
                 let copied = store.copy(&entry.key, &target, copy).await;
                 drop(lane);
-                (target, copied)
+                match copied {
+                    Ok(version) => Ok((entry, Entry { key: target, version })),
+                    Err(err) => Err((target, err)),
+                }
             });
         }
         let (mut made, mut failed) = (Vec::new(), None);
         while let Some(done) = tasks.join_next().await {
             match done {
-                Ok((key, Ok(_))) => made.push(key),
-                Ok((key, Err(err))) => failed = Some((key, err)),
+                Ok(Ok(copy)) => made.push(copy),
+                Ok(Err(failure)) => failed = Some(failure),
                 Err(err) => failed = Some((to.key.clone(), Error::unavailable(err))),
             }
         }
-        let Some((key, err)) = failed else { return Ok(()) };
+        let Some((key, err)) = failed else { return Ok(made) };
         log::warn!("rename {} to {}: {key}: {err}; taking the copies back", from.key, to.key);
+        let made: Vec<Key> = made.into_iter().map(|(_, copy)| copy.key).collect();
         for batch in made.chunks(usize::from(PAGE_MAX)) {
             if let Err(err) = self.store.delete_many(batch).await {
                 log::error!("copies of {} stay below {}: {err}", from.key, to.key);
@@ -142,17 +150,24 @@ impl<S: Store> Fs<S> {
         }
     }
 
-    /// What is known below a renamed directory is asked for again; the cached bytes go along.
-    fn follow(&self, source: NodeId, from: &End, to: &End, entries: &[Entry]) {
-        for entry in entries {
-            let target = moved(&entry.key, from, to);
-            self.contents.moved((&entry.key, &entry.version), (&target, &entry.version));
-        }
-        let mut tree = self.tree();
-        let below: Vec<NodeId> = tree.iter().map(|(id, _)| id).filter(|&id| tree.is_below(id, source)).collect();
-        for id in below {
-            if let Some(node) = tree.get_mut(id).filter(|node| !node.payload.is_local()) {
+    /// What is known below a renamed directory is asked for again; who has a file open reads on under its new key.
+    async fn follow(&self, source: NodeId, copies: &[(Entry, Entry)]) {
+        let copies: HashMap<&Key, &(Entry, Entry)> = copies.iter().map(|copy| (&copy.1.key, copy)).collect();
+        let mut open = Vec::new();
+        {
+            let mut tree = self.tree();
+            let below: Vec<NodeId> = tree.iter().map(|(id, _)| id).filter(|&id| tree.is_below(id, source)).collect();
+            for id in below {
+                let copy = tree.key(id).and_then(|key| copies.get(&key).copied());
+                let Some(node) = tree.get_mut(id).filter(|node| !node.payload.is_local()) else { continue };
                 node.payload.known.asked = None;
+                open.extend(node.payload.file.clone().zip(copy));
+            }
+        }
+        for (file, (from, to)) in open {
+            let mut state = file.state.write().await;
+            if state.version.as_ref().is_some_and(|version| version.same_content(&from.version)) {
+                state.version = Some(to.version.clone());
             }
         }
     }

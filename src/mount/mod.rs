@@ -2,7 +2,9 @@
 //! The only place that knows this order.
 
 mod attach;
+mod bucket;
 mod point;
+mod reach;
 mod signals;
 mod table;
 
@@ -21,10 +23,11 @@ use fuser::{Config, Session, SessionACL};
 use tokio::{
     runtime::{Builder, Handle, Runtime},
     sync::watch,
-    time::{sleep, timeout},
+    time::timeout,
 };
 
 use crate::{
+    cache::OpenError,
     clock,
     config::Options,
     error::Error,
@@ -34,9 +37,10 @@ use crate::{
         init::{Kernel, KernelEdge},
         notify::{self, Notifying},
     },
-    store::Store,
+    store::{Store, s3::CheckError},
 };
 use attach::{Attached, How, Unmounted, attach};
+pub use bucket::mount;
 use signals::Signals;
 
 /// Threads that read the kernel's requests. They only decode and answer from memory; more of them make that slower.
@@ -44,10 +48,6 @@ const SESSION_THREADS: usize = 2;
 
 /// What a request may take beyond the deadline of one bucket operation: then that one fails first, with its reason.
 const SLACK: Duration = Duration::from_secs(5);
-
-/// How long a bucket may be out of reach when a mount starts: about what a host needs to get its network at boot, and
-/// well below the 90 s after which systemd gives up.
-const BOOT_PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long a new mount may take to answer its first stat(2), which asks no bucket.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
@@ -72,8 +72,12 @@ pub enum MountError {
     Path(PathBuf, String),
     /// There is a mount of ours already; `same`: of the same source.
     Mounted { point: PathBuf, source: String, same: bool },
-    /// The bucket refuses, or cannot be reached.
+    /// The bucket cannot be used, or not be reached.
+    Check(CheckError),
+    /// The endpoint makes no sense.
     Bucket(Error),
+    /// The cache directory cannot be used.
+    Cache(OpenError),
     /// The host refuses something that is named first.
     Host(&'static str, io::Error),
     /// A signal came before the mount was there.
@@ -92,8 +96,7 @@ pub enum Ended {
 /// A file system, and what it wants the kernel to hear.
 pub type Opened<S> = (Arc<Fs<S>>, Receiver<Invalidation>);
 
-/// Mounts and serves until a signal or an unmount ends it. `open` reaches the bucket (see [`reach`]) and makes the file
-/// system. `ready` is called once: when the mount answers, or with the error that is returned too.
+/// Mounts and serves until a signal or an unmount ends it. `open` reaches the bucket and makes the file system. `ready` is called once: when the mount answers, or with the error that is returned too.
 pub fn run<S: Store>(
     options: &Options,
     open: impl AsyncFnOnce() -> Result<Opened<S>, MountError>,
@@ -137,29 +140,6 @@ fn start<S: Store>(
 fn runtime() -> io::Result<Runtime> {
     let workers = thread::available_parallelism().map_or(2, usize::from).clamp(2, 4);
     Builder::new_multi_thread().worker_threads(workers).thread_name("work").enable_all().build()
-}
-
-/// Waits until `check` reaches the bucket, [`BOOT_PATIENCE`] at most. What the bucket answers counts at once; if it
-/// does not answer at all, `nofail` mounts anyway and the first request that gets through heals it.
-pub async fn reach(nofail: bool, check: impl AsyncFn() -> Result<(), Error>) -> Result<(), MountError> {
-    let begun = clock::now();
-    let mut pause = Duration::from_millis(500);
-    loop {
-        let cause = match check().await {
-            Err(err @ Error::Unavailable(_)) => err,
-            answer => return answer.map_err(MountError::Bucket),
-        };
-        if clock::now().saturating_duration_since(begun) + pause > BOOT_PATIENCE {
-            if nofail {
-                log::error!("the bucket cannot be reached, mounting anyway: {cause}");
-                return Ok(());
-            }
-            return Err(MountError::Bucket(cause));
-        }
-        log::warn!("the bucket cannot be reached yet: {cause}");
-        sleep(pause).await;
-        pause = (pause * 2).min(Duration::from_secs(5));
-    }
 }
 
 /// A mount that answers the kernel. Dropped, it is gone from its mount point, whatever was written; [`Self::stop`]
@@ -299,7 +279,9 @@ impl fmt::Display for MountError {
             Self::Mounted { point, source, same: false } => {
                 write!(f, "{} is the mount of something else: {source}", point.display())
             }
+            Self::Check(err) => err.fmt(f),
             Self::Bucket(err) => write!(f, "bucket: {err}"),
+            Self::Cache(err) => err.fmt(f),
             Self::Host(what, err) => write!(f, "{what}: {err}"),
             Self::Stopped(signal) => write!(f, "stopped by {signal} before the mount was there"),
         }

@@ -202,3 +202,31 @@ async fn a_name_removed_elsewhere_keeps_what_is_unsaved_here() {
     a.close(open).await.unwrap();
     assert_eq!(&b.read("d/new").await.unwrap()[..], b"x");
 }
+
+#[tokio::test]
+async fn the_kernel_is_told_what_a_listing_reveals() {
+    let (a, b) = pair();
+    a.write("changed", b"1").await.unwrap();
+    a.write("removed", b"1").await.unwrap();
+    let changed = b.walk("changed", b.who()).await.unwrap();
+    b.stat("removed").await.unwrap();
+    a.write("changed", b"22").await.unwrap();
+    a.unlink("removed").await.unwrap();
+    b.ls("").await.unwrap();
+    let mut told: Vec<_> = b.stale.lock().unwrap().try_iter().collect();
+    told.sort_by_key(|stale| matches!(stale, Invalidation::Attr(_)));
+    let name = crate::model::key::Name::from_key("removed").unwrap();
+    assert_eq!(told, [Invalidation::Entry { parent: NodeId::ROOT, name }, Invalidation::Attr(changed)]);
+}
+
+#[tokio::test]
+async fn open_files_read_on_below_a_renamed_directory() {
+    let host = Host::new(&bucket());
+    let large: Vec<u8> = (0..6_000_000_u32).map(|at| u8::try_from(at % 253).unwrap()).collect();
+    host.bucket.inner().put_foreign("site/a/large", large.clone(), Headers::default());
+    let open = host.open("a/large", READ).await.unwrap();
+    assert_eq!(host.fs.read(open.fh, 0, 10).await.unwrap(), large[..10]);
+    host.rename("a", "b").await.unwrap();
+    assert_eq!(host.read_open(open).await.unwrap(), large);
+    assert_eq!(host.stat("b/large").await.unwrap().attr.size, 6_000_000);
+}
