@@ -13,6 +13,8 @@ pub(crate) struct Request {
     pub(crate) method: String,
     /// Path and query, percent-encoded.
     pub(crate) target: String,
+    /// It has an `If-None-Match`: an answer may come without a body.
+    pub(crate) conditional: bool,
 }
 
 impl Request {
@@ -161,7 +163,8 @@ impl Wire {
         let mut words = head.split(' ');
         let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
         let mut state = self.state();
-        state.seen.push(Request { method: method.into(), target: target.into() });
+        let conditional = head.to_ascii_lowercase().contains("\nif-none-match:");
+        state.seen.push(Request { method: method.into(), target: target.into(), conditional });
         state.fault.filter(|(only, _)| only.is_none_or(|only| only == method)).map(|(_, fault)| fault)
     }
 
