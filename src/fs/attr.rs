@@ -34,7 +34,8 @@ impl<S: Store> Fs<S> {
         let tree = self.tree();
         let Some(node) = tree.get(id) else { return Some(Err(Error::Stale)) };
         let fixed = id == NodeId::ROOT || tree.key(id).is_none();
-        if fixed || self.is_fresh(node, self.options.freshness.stat_age(), clock::now()) || self.take_ticket(id, caller) {
+        if fixed || self.is_fresh(node, self.options.freshness.stat_age(), clock::now()) || self.take_ticket(id, caller)
+        {
             return self.shown(&tree, id).map(Ok);
         }
         None
@@ -70,11 +71,8 @@ impl<S: Store> Fs<S> {
     }
 
     fn shown(&self, tree: &Tree<Payload>, id: NodeId) -> Option<(Stat, Duration)> {
-        let left = if id == NodeId::ROOT {
-            self.options.freshness.stat_age()
-        } else {
-            self.left(tree.get(id)?, clock::now())
-        };
+        let left =
+            if id == NodeId::ROOT { self.options.freshness.stat_age() } else { self.left(tree.get(id)?, clock::now()) };
         Some((stat(tree, id)?, left))
     }
 
@@ -202,7 +200,8 @@ impl<S: Store> Fs<S> {
             let mut headers: Headers = object.headers.clone();
             metadata::write(&mut headers.user, &attr, self.options.mtime_ns);
             let asked = clock::now();
-            let copied = copy_object(&*self.store, &self.lanes, (key, &object.version), key, headers, Require::Anything);
+            let copied =
+                copy_object(&*self.store, &self.lanes, (key, &object.version), key, headers, Require::Anything);
             let version = match copied.await {
                 Ok(version) => version,
                 Err(Error::Stale) => continue,

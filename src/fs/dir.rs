@@ -196,11 +196,8 @@ impl<S: Store> Fs<S> {
             let ino = Key::new(&format!("{}{}", directory(&dir), name.as_str())).ino();
             entries.push(DirEntry { next: at, name: DirName::Name(name.clone()), ino, kind });
         }
-        let versions: HashMap<Name, Version> = listing
-            .names
-            .iter()
-            .filter_map(|(name, version)| Some((name.clone(), version.clone()?)))
-            .collect();
+        let versions: HashMap<Name, Version> =
+            listing.names.iter().filter_map(|(name, version)| Some((name.clone(), version.clone()?))).collect();
         Ok(DirHandle { entries, versions })
     }
 }

@@ -46,7 +46,12 @@ pub(super) struct State {
 impl File {
     pub(super) fn new(id: NodeId, version: Option<Version>) -> Arc<Self> {
         let state = State { version, ..State::default() };
-        Arc::new(Self { id, turn: tokio::sync::Mutex::default(), state: RwLock::new(state), dirty: AtomicBool::new(false) })
+        Arc::new(Self {
+            id,
+            turn: tokio::sync::Mutex::default(),
+            state: RwLock::new(state),
+            dirty: AtomicBool::new(false),
+        })
     }
 
     pub(super) fn is_dirty(&self) -> bool {

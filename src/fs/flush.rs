@@ -49,7 +49,10 @@ impl<S: Store> Fs<S> {
     pub async fn flush_all(&self) -> Vec<(String, Error)> {
         let dirty: Vec<Arc<File>> = {
             let tree = self.tree();
-            tree.iter().filter(|(_, node)| node.payload.is_local()).filter_map(|(_, n)| n.payload.file.clone()).collect()
+            tree.iter()
+                .filter(|(_, node)| node.payload.is_local())
+                .filter_map(|(_, n)| n.payload.file.clone())
+                .collect()
         };
         let mut failed = Vec::new();
         for file in dirty {

@@ -157,7 +157,14 @@ pub(super) fn stamp(options: &FsOptions, now: Time) -> Time {
 }
 
 /// The mode and owner of a new node.
-pub(super) fn new_attr(options: &FsOptions, kind: Kind, mode: u32, owner: (u32, u32), parent: &Attr, now: Time) -> Attr {
+pub(super) fn new_attr(
+    options: &FsOptions,
+    kind: Kind,
+    mode: u32,
+    owner: (u32, u32),
+    parent: &Attr,
+    now: Time,
+) -> Attr {
     let default = if kind == Kind::Dir { options.dir_mode } else { options.file_mode };
     let (mode, uid, gid) = match options.perms {
         Perms::Uniform => (default, options.uid, options.gid),

@@ -103,6 +103,8 @@ pub struct Fs<S: Store> {
     yard: Arc<Yard>,
     lanes: Lanes,
     hidden: AtomicU64,
+    hits: AtomicU64,
+    misses: AtomicU64,
 }
 
 impl<S: Store> fmt::Debug for Fs<S> {
@@ -140,6 +142,8 @@ impl<S: Store> Fs<S> {
             invalidations,
             names: RwLock::new(()),
             hidden: AtomicU64::new(0),
+            hits: AtomicU64::new(0),
+            misses: AtomicU64::new(0),
         };
         (Arc::new(fs), receiver)
     }
@@ -152,6 +156,11 @@ impl<S: Store> Fs<S> {
     /// Keys below listed directories that no path can hold, as counted so far.
     pub fn hidden_keys(&self) -> u64 {
         self.hidden.load(Ordering::Relaxed)
+    }
+
+    /// Opens for reading that found all bytes here, and those that did not.
+    pub fn cache_use(&self) -> (u64, u64) {
+        (self.hits.load(Ordering::Relaxed), self.misses.load(Ordering::Relaxed))
     }
 
     /// Files that are dirty, and their bytes.

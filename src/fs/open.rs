@@ -1,6 +1,9 @@
 //! create, open, release.
 
-use std::{ffi::OsStr, sync::Arc};
+use std::{
+    ffi::OsStr,
+    sync::{Arc, atomic::Ordering},
+};
 
 use super::{
     Fs, Payload,
@@ -114,6 +117,10 @@ impl<S: Store> Fs<S> {
         let version = state.version.clone();
         drop(state);
         let backing = content.filter(|_| !open.write).and_then(|content| self.contents.file(&content));
+        if !open.write && size > 0 {
+            let count = if backing.is_some() { &self.hits } else { &self.misses };
+            count.fetch_add(1, Ordering::Relaxed);
+        }
         let unchanged = self.pages_of(file, version);
         Ok(self.opened(Arc::clone(file), open, size, backing, unchanged))
     }

@@ -7,12 +7,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use tokio::{sync::Semaphore, task::JoinSet};
 
-use super::{
-    Fs, lock,
-    rename::End,
-    settle::has_local,
-    types::NodeId,
-};
+use super::{Fs, lock, rename::End, settle::has_local, types::NodeId};
 use crate::{
     error::{Error, Result},
     model::{key::Key, version::Version},
@@ -79,9 +74,11 @@ impl<S: Store> Fs<S> {
         let mut entries = Vec::new();
         let mut token = None;
         loop {
-            let page = self.store.list(List { prefix: dir.marker().as_str().to_owned(), token, ..List::default() }).await?;
+            let page =
+                self.store.list(List { prefix: dir.marker().as_str().to_owned(), token, ..List::default() }).await?;
             entries.extend(page.entries);
-            if entries.len() > self.options.rename_limit as usize || entries.iter().any(|e| e.version.size > SINGLE_MAX) {
+            if entries.len() > self.options.rename_limit as usize || entries.iter().any(|e| e.version.size > SINGLE_MAX)
+            {
                 return Err(Error::CrossDevice);
             }
             token = page.next;

@@ -200,5 +200,6 @@ fn same_bytes(node: &Node<Payload>, new: &Known) -> bool {
 
 /// Whether this host has anything at or below a node that the bucket does not have.
 pub(super) fn has_local(tree: &Tree<Payload>, id: NodeId) -> bool {
-    tree.get(id).is_some_and(|node| node.payload.is_local()) || tree.children(id).any(|(_, child)| has_local(tree, child))
+    tree.get(id).is_some_and(|node| node.payload.is_local())
+        || tree.children(id).any(|(_, child)| has_local(tree, child))
 }

@@ -184,7 +184,8 @@ impl<S: Store> Fs<S> {
         let part = self.lanes.part_size;
         let sent = dirty.stream.as_ref().map_or(0, |stream| stream.handed_over(&self.lanes));
         // One byte beyond the part proves that it is not the last, and that one PUT would not do.
-        let complete = dirty.base.is_none() && dirty.size > sent + part && dirty.staging.here().covers(&(0..sent + part));
+        let complete =
+            dirty.base.is_none() && dirty.size > sent + part && dirty.staging.here().covers(&(0..sent + part));
         if !complete || dirty.exclusive {
             return;
         }

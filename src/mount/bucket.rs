@@ -1,26 +1,38 @@
-//! A mount of an S3 bucket: reaches it, finds out what it can do, opens the cache.
+//! A mount of an S3 bucket: reaches it, finds out what it can do, opens the cache, and says how it goes.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, time::timeout};
 
 use super::{Ended, MountError, Opened, reach::reach, run};
 use crate::{
     cache::Contents,
+    clock,
     config::Options,
     fs::Fs,
+    fuse::init::Kernel,
     store::{
         probe::{Conditional, probe},
         s3::S3Store,
     },
+    telemetry::{
+        Telemetry, control,
+        counted::Counted,
+        status::{self, Cache, Mount, Passthrough, Staging, Status},
+    },
 };
+
+/// How long a mount waits for what an earlier run left to be cleaned up: it costs money, not correctness.
+const LEFTOVERS_LIMIT: Duration = Duration::from_secs(10);
+
+type Bucket = Counted<S3Store>;
 
 /// Mounts the bucket of `options` and serves until a signal or an unmount ends it; see [`run`].
 pub fn mount(options: &Options, ready: impl FnOnce(Result<(), &MountError>)) -> Result<Ended, MountError> {
     run(options, async || open(options).await, ready)
 }
 
-async fn open(options: &Options) -> Result<Opened<S3Store>, MountError> {
+async fn open(options: &Options) -> Result<Opened<Bucket>, MountError> {
     let (prefix, read_only) = (options.prefix.as_str(), options.fs.read_only);
     let store = S3Store::connect(&options.bucket, &options.s3).await.map_err(MountError::Bucket)?;
     let reached = reach(options.mount.nofail, async || store.check(prefix).await).await?;
@@ -28,19 +40,96 @@ async fn open(options: &Options) -> Result<Opened<S3Store>, MountError> {
         if reached && !read_only { probe(&store, prefix, &S3Store::token()).await } else { Conditional::default() };
     log::info!("conditional writes: {conditional}");
     store.set_conditions(conditional);
-    let store = Arc::new(store);
+    let telemetry = Arc::new(Telemetry::default());
+    let store = Arc::new(Counted::new(store, Arc::clone(&telemetry)));
     let contents = Contents::open(Arc::clone(&store), &options.cache, Handle::current()).map_err(MountError::Cache)?;
-    let (fs, queue) = Fs::new(store, contents, options.fs.clone(), options.prefix.clone(), conditional);
+    let (fs, queue) = Fs::new(store, Arc::clone(&contents), options.fs.clone(), options.prefix.clone(), conditional);
     if reached && !read_only {
-        let fs = Arc::clone(&fs);
-        // Behind the mount: they cost money, not correctness.
-        tokio::spawn(async move {
-            match fs.abort_leftovers().await {
-                Ok(0) => {}
-                Ok(count) => log::info!("ended {count} unfinished uploads of an earlier run"),
-                Err(err) => log::warn!("unfinished uploads of an earlier run stay for now: {err}"),
-            }
-        });
+        match timeout(LEFTOVERS_LIMIT, fs.abort_leftovers()).await {
+            Ok(Ok(0)) => {}
+            Ok(Ok(count)) => log::info!("ended {count} unfinished uploads of an earlier run"),
+            Ok(Err(err)) => log::warn!("unfinished uploads of an earlier run stay for now: {err}"),
+            Err(_) => log::warn!("unfinished uploads of an earlier run stay for now"),
+        }
     }
-    Ok((fs, queue))
+    let kernel = Kernel::default();
+    let source = Source { options: options.clone(), since: clock::wall().sec, conditional, telemetry, contents };
+    tell(source, Arc::clone(&fs), kernel.clone());
+    Ok(Opened { fs, queue, kernel })
+}
+
+/// What a status is made of.
+struct Source {
+    options: Options,
+    since: i64,
+    conditional: Conditional,
+    telemetry: Arc<Telemetry>,
+    contents: Arc<Contents<Bucket>>,
+}
+
+/// Answers `originfs status` for as long as the runtime lives. A mount without it is still a mount.
+fn tell(source: Source, fs: Arc<Fs<Bucket>>, kernel: Kernel) {
+    let bound = control::directory()
+        .map(|directory| control::path(&directory, &source.options.mountpoint))
+        .and_then(|path| control::Socket::bind(&path));
+    match bound {
+        Ok(socket) => {
+            let source = Arc::new(source);
+            drop(tokio::spawn(control::serve(socket, move || {
+                let status = source.status(&fs, &kernel);
+                async move { status }
+            })));
+        }
+        Err(err) => log::warn!("no status of this mount: {err}"),
+    }
+}
+
+impl Source {
+    fn status(&self, fs: &Fs<Bucket>, kernel: &Kernel) -> Status {
+        let usage = self.contents.usage();
+        let (files, bytes) = fs.staged();
+        let (hits, misses) = fs.cache_use();
+        let counters = &self.telemetry.counters;
+        for (count, now) in
+            [(&counters.cache_hits, hits), (&counters.cache_misses, misses), (&counters.hidden_keys, fs.hidden_keys())]
+        {
+            count.add(now.saturating_sub(count.get()));
+        }
+        let passthrough = kernel.report().passthrough;
+        self.telemetry.report(Status {
+            mount: Mount {
+                source: self.options.mount.fsname.clone(),
+                mountpoint: self.options.mountpoint.display().to_string(),
+                pid: std::process::id(),
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                since: self.since,
+            },
+            freshness: status::freshness(self.options.fs.freshness),
+            passthrough: Passthrough { on: passthrough.is_ok(), why: passthrough.err() },
+            conditional_writes: conditions(self.conditional),
+            cache: Cache {
+                dir: self.options.cache.dir.display().to_string(),
+                bytes: usage.bytes,
+                limit: usage.limit,
+                files: usage.files as u64,
+                min_free: usage.floor,
+                free: usage.free,
+            },
+            staging: Staging { bytes, files },
+            ..Status::default()
+        })
+    }
+}
+
+/// What the probe found, for those conditions that it found anything about.
+fn conditions(found: Conditional) -> BTreeMap<String, bool> {
+    let all = [
+        ("put-if-absent", found.absent),
+        ("put-if-unchanged", found.version),
+        ("delete-if-unchanged", found.delete),
+        ("copy-if-absent", found.copy),
+        ("multipart-if-absent", found.complete),
+    ];
+    let known = all.into_iter().filter(|(_, support)| support.works() || support.fails());
+    known.map(|(name, support)| (name.to_owned(), support.works())).collect()
 }

@@ -93,8 +93,15 @@ pub enum Ended {
     Unsaved(Vec<(String, Error)>),
 }
 
-/// A file system, and what it wants the kernel to hear.
-pub type Opened<S> = (Arc<Fs<S>>, Receiver<Invalidation>);
+/// A file system that wants to be mounted.
+#[derive(Debug)]
+pub struct Opened<S: Store> {
+    pub fs: Arc<Fs<S>>,
+    /// What it wants the kernel to hear.
+    pub queue: Receiver<Invalidation>,
+    /// Where to write down what the kernel grants.
+    pub kernel: Kernel,
+}
 
 /// Mounts and serves until a signal or an unmount ends it. `open` reaches the bucket and makes the file system. `ready` is called once: when the mount answers, or with the error that is returned too.
 pub fn run<S: Store>(
@@ -124,13 +131,13 @@ fn start<S: Store>(
     let point = point::check(options)?;
     let runtime = runtime().map_err(|err| MountError::Host("threads", err))?;
     let mut signals = Signals::new(&runtime).map_err(|err| MountError::Host("signals", err))?;
-    let (fs, queue) = runtime.block_on(async {
+    let opened = runtime.block_on(async {
         tokio::select! {
             opened = open() => opened,
             signal = signals.stop() => Err(MountError::Stopped(signal)),
         }
     })?;
-    let mounted = Mounted::start(options, &point, runtime.handle(), fs, queue)?;
+    let mounted = Mounted::start(options, &point, runtime.handle(), opened)?;
     mounted.answers()?;
     log::info!("{} is mounted at {}", options.mount.fsname, point.display());
     Ok((runtime, signals, mounted))
@@ -155,15 +162,10 @@ pub struct Mounted<S: Store> {
 }
 
 impl<S: Store> Mounted<S> {
-    /// Mounts `fs` at `point`, a path without symbolic links. `queue` is the other end of what `fs` announces to.
-    pub fn start(
-        options: &Options,
-        point: &Path,
-        runtime: &Handle,
-        fs: Arc<Fs<S>>,
-        queue: Receiver<Invalidation>,
-    ) -> Result<Self, MountError> {
-        let (kernel, limit) = (Kernel::default(), options.s3.timeout.saturating_add(SLACK));
+    /// Mounts `opened` at `point`, a path without symbolic links.
+    pub fn start(options: &Options, point: &Path, runtime: &Handle, opened: Opened<S>) -> Result<Self, MountError> {
+        let Opened { fs, queue, kernel } = opened;
+        let limit = options.s3.timeout.saturating_add(SLACK);
         let adapter = Adapter::new(Arc::clone(&fs), kernel.clone(), options.fs.xattr, runtime.clone(), limit);
         let how = How {
             source: options.mount.fsname.clone(),

@@ -99,7 +99,10 @@ impl Stream {
         let begun = Begun { key: key.as_str().to_owned(), id: upload.id.clone() };
         let text = serde_json::to_string(&begun).expect("strings always serialize");
         if let Err(err) = fs::write(&note, text) {
-            log::warn!("{}: {err}; the parts of {key} stay in the bucket if this process is killed now", note.display());
+            log::warn!(
+                "{}: {err}; the parts of {key} stay in the bucket if this process is killed now",
+                note.display()
+            );
         }
         Ok(Self { upload, mtime, note, sent: 0, parts: Vec::new(), tasks: JoinSet::new(), failed: None })
     }

@@ -18,6 +18,7 @@ use originfs::{
     config::{CacheOptions, Checksum, CredentialSource, FsOptions, MountOptions, Options, Perms, S3Options},
     freshness::Freshness,
     fs::Fs,
+    fuse::init::Kernel,
     model::key::Prefix,
     mount::{Ended, Mounted, Opened},
     store::{Headers, memory::MemoryStore, probe::Conditional},
@@ -41,6 +42,7 @@ pub(crate) struct Lab {
 #[expect(clippy::print_stdout, reason = "a test that did nothing must say so")]
 pub(crate) fn can_mount() -> bool {
     let can = nix::unistd::geteuid().is_root() && fs::File::open("/dev/fuse").is_ok();
+    assert!(can || std::env::var_os("CI").is_none(), "mount tests need root and /dev/fuse");
     if !can {
         println!("skipped: needs root and /dev/fuse");
     }
@@ -59,8 +61,7 @@ impl Lab {
     pub(crate) fn with(change: fn(&mut Options)) -> Option<Self> {
         let mut lab = Self::unmounted()?;
         lab.change = change;
-        let (fs, queue) = lab.parts();
-        let mounted = Mounted::start(&lab.options(), &lab.point, lab.runtime.handle(), fs, queue).unwrap();
+        let mounted = Mounted::start(&lab.options(), &lab.point, lab.runtime.handle(), lab.parts()).unwrap();
         lab.mounted = Some(mounted);
         lab.mounted.as_ref().unwrap().answers().unwrap();
         Some(lab)
@@ -118,7 +119,9 @@ impl Lab {
     pub(crate) fn parts(&self) -> Opened<Bucket> {
         let options = self.options();
         let contents = Contents::open(Arc::clone(&self.store), &options.cache, self.runtime.handle().clone()).unwrap();
-        Fs::new(Arc::clone(&self.store), contents, options.fs, options.prefix, Conditional::default())
+        let store = Arc::clone(&self.store);
+        let (fs, queue) = Fs::new(store, contents, options.fs, options.prefix, Conditional::default());
+        Opened { fs, queue, kernel: Kernel::default() }
     }
 
     pub(crate) fn stop(&mut self) -> Ended {

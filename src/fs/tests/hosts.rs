@@ -149,10 +149,14 @@ async fn many_readers_of_a_cold_file_share_one_get() {
     let bucket = bucket();
     let host = Arc::new(Host::with(&bucket, open_mode(second())));
     bucket.inner().put_foreign("site/f", vec![5; 500_000], Headers::default());
-    let readers: Vec<_> = (0..200).map(|_| tokio::spawn({
-        let host = Arc::clone(&host);
-        async move { host.read("f").await.unwrap().len() }
-    })).collect();
+    let readers: Vec<_> = (0..200)
+        .map(|_| {
+            tokio::spawn({
+                let host = Arc::clone(&host);
+                async move { host.read("f").await.unwrap().len() }
+            })
+        })
+        .collect();
     for reader in readers {
         assert_eq!(reader.await.unwrap(), 500_000);
     }

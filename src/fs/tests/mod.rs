@@ -38,8 +38,10 @@ use crate::{
 
 pub(super) type Bucket = Arc<Faulty<MemoryStore>>;
 
-pub(super) const READ: OpenMode = OpenMode { read: true, write: false, truncate: false, append: false, exclusive: false };
-pub(super) const WRITE: OpenMode = OpenMode { read: true, write: true, truncate: false, append: false, exclusive: false };
+pub(super) const READ: OpenMode =
+    OpenMode { read: true, write: false, truncate: false, append: false, exclusive: false };
+pub(super) const WRITE: OpenMode =
+    OpenMode { read: true, write: true, truncate: false, append: false, exclusive: false };
 pub(super) const TRUNCATE: OpenMode = OpenMode { truncate: true, ..WRITE };
 
 /// Part size of the tests: as small as S3 allows.
