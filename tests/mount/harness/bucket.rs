@@ -61,6 +61,11 @@ impl Bucket {
         Some(Self { server, name, prefix, client, runtime })
     }
 
+    /// A name that nobody made a bucket of.
+    pub(crate) fn absent() -> Option<Self> {
+        Some(Self { name: format!("originfs-absent-{}", process::id()), prefix: String::new(), ..Self::fresh()? })
+    }
+
     /// `BUCKET` or `BUCKET:/PREFIX`
     pub(crate) fn source(&self) -> String {
         if self.prefix.is_empty() { self.name.clone() } else { format!("{}:/{}", self.name, self.prefix) }

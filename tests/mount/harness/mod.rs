@@ -10,9 +10,14 @@ pub(crate) use bucket::Bucket;
 pub(crate) use mount::{Mount, Refused};
 pub(crate) use outside::{fresh_dir, run};
 pub(crate) use server::Kind;
-pub(crate) use wire::Fault;
+pub(crate) use wire::{Fault, Request};
 
-use std::{io, path::Path, time::Duration};
+use std::{
+    fs::File,
+    io::{self, Write as _},
+    path::Path,
+    time::Duration,
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use nix::errno::Errno;
@@ -53,6 +58,13 @@ impl<T> From<nix::Result<T>> for Outcome<T> {
     fn from(result: nix::Result<T>) -> Self {
         Self(result)
     }
+}
+
+/// Writes a new file and tells of errors of close(2), too: `std::fs::write` would not.
+pub(crate) fn store(path: impl AsRef<Path>, bytes: impl AsRef<[u8]>) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(bytes.as_ref())?;
+    Ok(nix::unistd::close(file)?)
 }
 
 /// The names of a directory, sorted.

@@ -13,6 +13,7 @@ use nix::{
 use super::{
     Bucket, PATIENCE, eventually,
     outside::{self, Process, fresh_dir},
+    store,
 };
 
 /// One webserver: a process, its mount point, its cache.
@@ -21,6 +22,7 @@ pub(crate) struct Mount {
     process: Process,
     base: PathBuf,
     dir: PathBuf,
+    command: Vec<String>,
 }
 
 /// The program ended instead of mounting.
@@ -45,20 +47,10 @@ impl Mount {
             }
         }
         fs::create_dir_all(&dir).unwrap();
-        let process = outside::start([
-            "env",
-            &format!("AWS_ACCESS_KEY_ID={}", bucket.server.access_key),
-            &format!("AWS_SECRET_ACCESS_KEY={}", bucket.server.secret_key),
-            "AWS_EC2_METADATA_DISABLED=true",
-            env!("CARGO_BIN_EXE_originfs"),
-            "mount",
-            &bucket.source(),
-            dir.to_str().unwrap(),
-            "-f",
-            "-o",
-            &format!("{all},cache_dir={}", cache.display()),
-        ]);
-        let mount = Self { process, base, dir };
+        let options = format!("{all},cache_dir={}", cache.display());
+        let command = command(bucket, &dir, &options);
+        let process = outside::start(command.iter().map(String::as_str));
+        let mount = Self { process, base, dir, command };
         eventually("the mount answers", || {
             mount.process.ended().is_some() || mount.is_mounted() && fs::metadata(&mount.dir).is_ok()
         });
@@ -66,6 +58,11 @@ impl Mount {
             Some(code) => Err(Refused { code, said: mount.log() }),
             None => Ok(mount),
         }
+    }
+
+    /// Runs the very same command once more, to its end; gives its exit code and what it said.
+    pub(crate) fn start_again(&self, more: &str) -> (i32, String) {
+        outside::run(self.command.iter().map(String::as_str).chain(["-o", more]))
     }
 
     /// A path in the mount.
@@ -88,7 +85,7 @@ impl Mount {
 
     #[track_caller]
     pub(crate) fn write(&self, name: &str, bytes: impl AsRef<[u8]>) {
-        fs::write(self.path(name), bytes).unwrap();
+        store(self.path(name), bytes).unwrap();
     }
 
     #[track_caller]
@@ -125,6 +122,23 @@ impl Mount {
     pub(crate) fn detach(&self) {
         umount2(&self.dir, MntFlags::MNT_DETACH).unwrap();
     }
+}
+
+fn command(bucket: &Bucket, dir: &Path, options: &str) -> Vec<String> {
+    let words = [
+        "env",
+        &format!("AWS_ACCESS_KEY_ID={}", bucket.server.access_key),
+        &format!("AWS_SECRET_ACCESS_KEY={}", bucket.server.secret_key),
+        "AWS_EC2_METADATA_DISABLED=true",
+        env!("CARGO_BIN_EXE_originfs"),
+        "mount",
+        &bucket.source(),
+        dir.to_str().unwrap(),
+        "-f",
+        "-o",
+        options,
+    ];
+    words.map(str::to_owned).into()
 }
 
 impl Drop for Mount {

@@ -13,6 +13,10 @@ pub(crate) struct Request {
     pub(crate) method: String,
     /// Path and query, percent-encoded.
     pub(crate) target: String,
+    /// It has an `If-None-Match`: an answer may come without a body.
+    pub(crate) conditional: bool,
+    /// `Range`, as it stands in the header.
+    pub(crate) range: Option<String>,
 }
 
 impl Request {
@@ -161,7 +165,12 @@ impl Wire {
         let mut words = head.split(' ');
         let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
         let mut state = self.state();
-        state.seen.push(Request { method: method.into(), target: target.into() });
+        let header = |wanted: &str| {
+            let mut lines = head.lines().filter_map(|line| line.split_once(':'));
+            lines.find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value.trim().to_owned())
+        };
+        let (conditional, range) = (header("if-none-match").is_some(), header("range"));
+        state.seen.push(Request { method: method.into(), target: target.into(), conditional, range });
         state.fault.filter(|(only, _)| only.is_none_or(|only| only == method)).map(|(_, fault)| fault)
     }
 
