@@ -106,11 +106,8 @@ async fn seen<S: Store>(store: &S, key: &Key, hint: Hint) -> Result<Seen> {
             let (file, dir) = tokio::join!(file_at(store, key), dir_at(store, key, None));
             match (file?, dir?) {
                 (file, Seen::Absent) => Ok(file),
-                (Seen::Absent, dir) => Ok(dir),
-                (Seen::File(file), dir) => {
-                    if !is_dir(&file, key) {
-                        log::warn!("{key} is an object and a directory in the bucket: the directory is shown");
-                    }
+                (Seen::File(_), dir) => {
+                    log::warn!("{key} is an object and a directory in the bucket: the directory is shown");
                     Ok(dir)
                 }
                 (_, dir) => Ok(dir),

@@ -9,7 +9,7 @@ use super::{
     ask::Hint,
     file::File,
     known::{self, Known, Seen},
-    settle::stat,
+    settle::{is_fresh, stat},
     types::{Caller, Fh, NodeId, SetAttr, SetTime, Stat},
 };
 use crate::{
@@ -34,8 +34,7 @@ impl<S: Store> Fs<S> {
         let tree = self.tree();
         let Some(node) = tree.get(id) else { return Some(Err(Error::Stale)) };
         let fixed = id == NodeId::ROOT || tree.key(id).is_none();
-        if fixed || self.is_fresh(node, self.options.freshness.stat_age(), clock::now()) || self.take_ticket(id, caller)
-        {
+        if fixed || is_fresh(node, self.options.freshness.stat_age(), clock::now()) || self.take_ticket(id, caller) {
             return self.shown(&tree, id).map(Ok);
         }
         None

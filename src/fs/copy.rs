@@ -1,4 +1,4 @@
-//! copy_file_range: a whole object is copied by the server, not through this host.
+//! `copy_file_range`: a whole object is copied by the server, not through this host.
 
 use std::sync::Arc;
 

@@ -60,22 +60,21 @@ impl<S: Store> Fs<S> {
         if id != NodeId::ROOT && listing.is_nothing() && !has_local(&tree, id) {
             return Err(Error::Stale);
         }
-        let handle = self.snapshot(&tree, id, &listing)?;
+        let handle = snapshot(&tree, id, &listing)?;
         drop(tree);
         Ok(self.handles.open_dir(handle))
     }
 
     /// Entries from `offset` on, at most `max`; empty at the end.
     pub async fn readdir(&self, id: NodeId, fh: Fh, offset: u64, max: usize) -> Result<Vec<DirEntry>> {
-        let handle = match self.handles.dir(fh) {
-            Some(handle) => handle,
+        let handle = if let Some(handle) = self.handles.dir(fh) {
+            handle
+        } else {
             // A handle of another life of this mount: the offset is still good, because listings are in order.
-            None => {
-                let fresh = self.opendir(id).await?;
-                let handle = self.handles.dir(fresh).ok_or(Error::BadHandle)?;
-                self.handles.close_dir(fresh);
-                handle
-            }
+            let fresh = self.opendir(id).await?;
+            let handle = self.handles.dir(fresh).ok_or(Error::BadHandle)?;
+            self.handles.close_dir(fresh);
+            handle
         };
         let start = usize::try_from(offset).map_err(|_| Error::Invalid)?;
         Ok(handle.entries.iter().skip(start).take(max).cloned().collect())
@@ -162,44 +161,44 @@ impl<S: Store> Fs<S> {
         for (name, version) in &listing.names {
             let Some(version) = version else { continue };
             let child = Key::new(&format!("{}{}", directory(key), name.as_str()));
-            if let Some(known) = memory.peek_mut(&child) {
-                if known.version.as_ref().is_some_and(|known| known.same(version)) {
-                    known.asked = known.asked.max(Some(listing.asked));
-                }
+            if let Some(known) = memory.peek_mut(&child)
+                && known.version.as_ref().is_some_and(|known| known.same(version))
+            {
+                known.asked = known.asked.max(Some(listing.asked));
             }
         }
     }
+}
 
-    /// The listing with what is only here.
-    fn snapshot(&self, tree: &Tree<Payload>, id: NodeId, listing: &Listing) -> Result<DirHandle> {
-        let dir = tree.key(id).ok_or(Error::Stale)?;
-        let above = tree.get(id).and_then(|node| node.place.as_ref()).map_or(NodeId::ROOT, |(parent, _)| *parent);
-        let own = if id == NodeId::ROOT { NodeId::ROOT.0 } else { dir.ino() };
-        let up = if above == NodeId::ROOT { NodeId::ROOT.0 } else { tree.key(above).map_or(own, |key| key.ino()) };
-        let mut names: BTreeMap<&Name, Kind> =
-            listing.names.iter().map(|(name, version)| (name, kind_of(version.as_ref()))).collect();
-        for (name, child) in tree.children(id) {
-            let Some(node) = tree.get(child) else { continue };
-            let listed = listing.names.get(name).and_then(Option::as_ref);
-            let link = node.kind == Kind::Symlink
-                && listed.zip(node.payload.known.version.as_ref()).is_some_and(|(a, b)| a.same_content(b));
-            if link || has_local(tree, child) {
-                names.insert(name, node.kind);
-            }
+/// The listing with what is only here.
+fn snapshot(tree: &Tree<Payload>, id: NodeId, listing: &Listing) -> Result<DirHandle> {
+    let dir = tree.key(id).ok_or(Error::Stale)?;
+    let above = tree.get(id).and_then(|node| node.place.as_ref()).map_or(NodeId::ROOT, |(parent, _)| *parent);
+    let own = if id == NodeId::ROOT { NodeId::ROOT.0 } else { dir.ino() };
+    let up = if above == NodeId::ROOT { NodeId::ROOT.0 } else { tree.key(above).map_or(own, |key| key.ino()) };
+    let mut names: BTreeMap<&Name, Kind> =
+        listing.names.iter().map(|(name, version)| (name, kind_of(version.as_ref()))).collect();
+    for (name, child) in tree.children(id) {
+        let Some(node) = tree.get(child) else { continue };
+        let listed = listing.names.get(name).and_then(Option::as_ref);
+        let link = node.kind == Kind::Symlink
+            && listed.zip(node.payload.known.version.as_ref()).is_some_and(|(a, b)| a.same_content(b));
+        if link || has_local(tree, child) {
+            names.insert(name, node.kind);
         }
-        let dots = [(DirName::Dot, own), (DirName::DotDot, up)];
-        let mut entries: Vec<DirEntry> = Vec::with_capacity(names.len() + dots.len());
-        for (at, (name, ino)) in (1..=DOTS).zip(dots) {
-            entries.push(DirEntry { next: at, name, ino, kind: Kind::Dir });
-        }
-        for (at, (name, kind)) in (DOTS + 1..).zip(names) {
-            let ino = Key::new(&format!("{}{}", directory(&dir), name.as_str())).ino();
-            entries.push(DirEntry { next: at, name: DirName::Name(name.clone()), ino, kind });
-        }
-        let versions: HashMap<Name, Version> =
-            listing.names.iter().filter_map(|(name, version)| Some((name.clone(), version.clone()?))).collect();
-        Ok(DirHandle { entries, versions })
     }
+    let dots = [(DirName::Dot, own), (DirName::DotDot, up)];
+    let mut entries: Vec<DirEntry> = Vec::with_capacity(names.len() + dots.len());
+    for (at, (name, ino)) in (1..=DOTS).zip(dots) {
+        entries.push(DirEntry { next: at, name, ino, kind: Kind::Dir });
+    }
+    for (at, (name, kind)) in (DOTS + 1..).zip(names) {
+        let ino = Key::new(&format!("{}{}", directory(&dir), name.as_str())).ino();
+        entries.push(DirEntry { next: at, name: DirName::Name(name.clone()), ino, kind });
+    }
+    let versions: HashMap<Name, Version> =
+        listing.names.iter().filter_map(|(name, version)| Some((name.clone(), version.clone()?))).collect();
+    Ok(DirHandle { entries, versions })
 }
 
 /// A listing does not tell symlinks from files.
@@ -219,9 +218,9 @@ async fn list<S: Store>(store: &S, dir: &Key, root: bool) -> Result<Arc<Listing>
     let mut listing = Listing { asked, names: BTreeMap::new(), marked: false, hidden: 0 };
     let mut token = None;
     loop {
-        let list = List { prefix: prefix.as_str().to_owned(), delimiter: true, token, ..List::default() };
+        let list = List { prefix: prefix.as_str().to_owned(), delimiter: true, token: token.take(), ..List::default() };
         let page = store.list(list).await?;
-        token = page.next.clone();
+        token.clone_from(&page.next);
         listing.add(&prefix, page);
         if token.is_none() {
             break;

@@ -9,7 +9,7 @@ use super::{
     ask::Hint,
     known::{self, Known, Seen},
     lock,
-    settle::{Asking, child_key, has_local},
+    settle::{Asking, child_key, has_local, is_fresh},
     types::{Caller, Found, NodeId},
 };
 use crate::{
@@ -29,14 +29,14 @@ const TARGET_MAX: usize = 4095;
 impl<S: Store> Fs<S> {
     /// Answers from memory, or `None`.
     pub fn try_lookup(&self, parent: NodeId, name: &OsStr, caller: Caller) -> Option<Result<Found>> {
-        let name = match self.parse(parent, name) {
+        let name = match parse(parent, name) {
             Ok(name) => name,
             Err(err) => return Some(Err(absent_if_bad(err))),
         };
         let mut tree = self.tree();
         let id = tree.child(parent, &name)?;
         let node = tree.get(id).expect("children are in the tree");
-        if !self.is_fresh(node, self.options.freshness.stat_age(), clock::now()) {
+        if !is_fresh(node, self.options.freshness.stat_age(), clock::now()) {
             return None;
         }
         lock(&self.tickets).pop(&(id, caller.tid));
@@ -44,7 +44,7 @@ impl<S: Store> Fs<S> {
     }
 
     pub async fn lookup(&self, parent: NodeId, name: &OsStr, caller: Caller) -> Result<Found> {
-        let name = self.parse(parent, name).map_err(absent_if_bad)?;
+        let name = parse(parent, name).map_err(absent_if_bad)?;
         self.recall(parent, &name);
         loop {
             let id = match self.asking(parent, &name)? {
@@ -133,7 +133,7 @@ impl<S: Store> Fs<S> {
     }
 
     pub async fn unlink(&self, parent: NodeId, name: &OsStr) -> Result<()> {
-        let name = self.parse(parent, name)?;
+        let name = parse(parent, name)?;
         let id = self.held(parent, &name).await?;
         let file = {
             let tree = self.tree();
@@ -172,7 +172,7 @@ impl<S: Store> Fs<S> {
     }
 
     pub async fn rmdir(&self, parent: NodeId, name: &OsStr) -> Result<()> {
-        let name = self.parse(parent, name)?;
+        let name = parse(parent, name)?;
         let id = self.held(parent, &name).await?;
         let key = {
             let tree = self.tree();
@@ -244,17 +244,9 @@ impl<S: Store> Fs<S> {
         }
     }
 
-    /// A name that the kernel may use: no control object, fit for a key.
-    pub(super) fn parse(&self, parent: NodeId, name: &OsStr) -> Result<Name> {
-        if parent == NodeId::ROOT && known::is_control(name) {
-            return Err(Error::NotPermitted);
-        }
-        Name::parse(name)
-    }
-
     /// What a new name needs: that it is free here, its key, and the attributes of its directory.
     pub(super) fn place(&self, parent: NodeId, name: &OsStr) -> Result<(Name, Key, Attr)> {
-        let name = self.parse(parent, name)?;
+        let name = parse(parent, name)?;
         let tree = self.tree();
         let key = child_key(&tree, parent, &name)?;
         if tree.child(parent, &name).is_some() {
@@ -306,6 +298,14 @@ impl<S: Store> Fs<S> {
         let answer = self.look(key.clone(), Hint::Unknown).await?;
         Ok(!matches!(answer.seen, Seen::Absent))
     }
+}
+
+/// A name that the kernel may use: no control object, fit for a key.
+pub(super) fn parse(parent: NodeId, name: &OsStr) -> Result<Name> {
+    if parent == NodeId::ROOT && known::is_control(name) {
+        return Err(Error::NotPermitted);
+    }
+    Name::parse(name)
 }
 
 /// A name that no key can hold is certainly absent.

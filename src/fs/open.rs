@@ -9,7 +9,8 @@ use super::{
     Fs, Payload,
     file::{File, Handle},
     known::{Known, Seen},
-    settle::child_key,
+    names::parse,
+    settle::{child_key, is_fresh},
     types::{Caller, Fh, Found, NodeId, OpenMode, Opened},
 };
 use crate::{
@@ -64,7 +65,7 @@ impl<S: Store> Fs<S> {
 
     /// The node that has the name here already: somebody was faster, or the kernel had forgotten it.
     fn existing(&self, parent: NodeId, name: &OsStr) -> Result<Option<NodeId>> {
-        let name = self.parse(parent, name)?;
+        let name = parse(parent, name)?;
         let tree = self.tree();
         child_key(&tree, parent, &name)?;
         Ok(tree.child(parent, &name))
@@ -76,13 +77,11 @@ impl<S: Store> Fs<S> {
         }
         let opened = self.open(id, open, caller).await?;
         let found = self.found(&mut self.tree(), id);
-        match found {
-            Some(found) => Ok((found, opened)),
-            None => {
-                self.release(opened.fh).await;
-                Err(Error::Stale)
-            }
+        if let Some(found) = found {
+            return Ok((found, opened));
         }
+        self.release(opened.fh).await;
+        Err(Error::Stale)
     }
 
     /// Fails with `Stale` when the name means another version by now: the kernel then looks it up again.
@@ -178,7 +177,7 @@ impl<S: Store> Fs<S> {
                     return if node.opens > 0 { Ok(()) } else { Err(Error::Stale) };
                 };
                 let age = self.options.freshness.open_age();
-                if self.is_fresh(node, age, clock::now()) || self.take_ticket(id, caller) {
+                if is_fresh(node, age, clock::now()) || self.take_ticket(id, caller) {
                     return Ok(());
                 }
                 let key = tree.key(id).ok_or(Error::Stale)?;
@@ -208,10 +207,11 @@ impl<S: Store> Fs<S> {
 
     async fn let_go(&self, file: &Arc<File>) {
         let last = self.tree().get(file.id).is_some_and(|node| node.opens == 1);
-        if last && file.is_dirty() {
-            if let Err(err) = self.upload(file).await {
-                self.keep_lost(file, &err).await;
-            }
+        if last
+            && file.is_dirty()
+            && let Err(err) = self.upload(file).await
+        {
+            self.keep_lost(file, &err).await;
         }
         let mut tree = self.tree();
         let key = tree.key(file.id);

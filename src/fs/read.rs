@@ -40,17 +40,16 @@ impl<S: Store> Fs<S> {
         }
         let Some(version) = &state.version else { return Ok(Bytes::new()) };
         let range = clip(offset, len, version.size);
-        let content = match &state.content {
-            Some(content) => Arc::clone(content),
-            None => {
+        let content = if let Some(content) = &state.content {
+            Arc::clone(content)
+        } else {
+            drop(state);
+            let mut state = handle.file.state.write().await;
+            if state.dirty.is_some() {
                 drop(state);
-                let mut state = handle.file.state.write().await;
-                if state.dirty.is_some() {
-                    drop(state);
-                    return Box::pin(self.read(fh, offset, len)).await;
-                }
-                self.content_of(&handle.file, &mut state).ok_or(Error::Stale)?
+                return Box::pin(self.read(fh, offset, len)).await;
             }
+            self.content_of(&handle.file, &mut state).ok_or(Error::Stale)?
         };
         if range.is_empty() {
             return Ok(Bytes::new());

@@ -6,6 +6,7 @@ use super::{
     Fs,
     file::File,
     known::{self, Known},
+    names::parse,
     settle::{child_key, has_local},
     types::{NodeId, RenameMode},
 };
@@ -34,10 +35,10 @@ pub(super) struct End {
 
 impl<S: Store> Fs<S> {
     pub async fn rename(&self, from: (NodeId, &OsStr), to: (NodeId, &OsStr), mode: RenameMode) -> Result<()> {
-        let from_name = self.parse(from.0, from.1)?;
+        let from_name = parse(from.0, from.1)?;
         let source = self.held(from.0, &from_name).await?;
         let from = self.end(from.0, from_name)?;
-        let to = self.end(to.0, self.parse(to.0, to.1)?)?;
+        let to = self.end(to.0, parse(to.0, to.1)?)?;
         if from.key == to.key {
             return Ok(());
         }

@@ -28,8 +28,8 @@ impl<S: Store> Fs<S> {
         let _fences = [&from.key, &to.key].map(|key| self.fences.raise(key));
         self.check_empty(&to.key).await?;
         let entries = self.below(&from.key).await?;
-        let _below = entries.iter().flat_map(|entry| [entry.key.clone(), moved(&entry.key, from, to)]);
-        let _below: Vec<_> = _below.map(|key| self.fences.raise(&key)).collect();
+        let touched = entries.iter().flat_map(|entry| [entry.key.clone(), moved(&entry.key, from, to)]);
+        let _below: Vec<_> = touched.map(|key| self.fences.raise(&key)).collect();
         let copies = self.copy_all(&entries, from, to).await?;
         self.keep_parent_of_dir(from).await?;
         for (from, to) in &copies {

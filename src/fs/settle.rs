@@ -118,12 +118,11 @@ impl<S: Store> Fs<S> {
     /// Takes the name from a node: gone from the bucket, or another version while it is open.
     pub(super) fn orphan(&self, tree: &mut Tree<Payload>, id: NodeId, key: &Key) {
         lock(&self.memory).pop(key);
-        if let Some(node) = tree.get(id) {
-            if node.lookups > 0 {
-                if let Some((parent, name)) = node.place.clone() {
-                    self.announce(Invalidation::Entry { parent, name });
-                }
-            }
+        if let Some(node) = tree.get(id)
+            && node.lookups > 0
+            && let Some((parent, name)) = node.place.clone()
+        {
+            self.announce(Invalidation::Entry { parent, name });
         }
         drop(tree.detach(id));
     }
@@ -153,11 +152,6 @@ impl<S: Store> Fs<S> {
         asked.map_or(Duration::ZERO, |asked| age.saturating_sub(now.saturating_duration_since(asked)))
     }
 
-    /// Whether the attributes of a node may be shown without asking.
-    pub(super) fn is_fresh(&self, node: &Node<Payload>, age: Duration, now: Instant) -> bool {
-        node.payload.is_local() || node.payload.known.asked.is_some_and(|asked| serves(asked, now, age))
-    }
-
     /// Leaves an answer for the second half of the system call that asked.
     pub(super) fn leave_ticket(&self, id: NodeId, caller: Caller) {
         lock(&self.tickets).put((id, caller.tid), clock::now());
@@ -168,6 +162,11 @@ impl<S: Store> Fs<S> {
         let left = lock(&self.tickets).pop(&(id, caller.tid));
         left.is_some_and(|left| serves(left, clock::now(), TICKET_AGE))
     }
+}
+
+/// Whether what is known of a node may be shown without asking, if it may be `age` old.
+pub(super) fn is_fresh(node: &Node<Payload>, age: Duration, now: Instant) -> bool {
+    node.payload.is_local() || node.payload.known.asked.is_some_and(|asked| serves(asked, now, age))
 }
 
 /// What stat(2) shows of a node. An orphan keeps the number of its node.

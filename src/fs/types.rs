@@ -41,6 +41,7 @@ pub struct Caller {
 }
 
 /// How a file is opened.
+#[expect(clippy::struct_excessive_bools, reason = "the flags of open(2), each by itself")]
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct OpenMode {
     pub read: bool,

@@ -33,7 +33,7 @@ impl<S: Store> Fs<S> {
             return Err(Error::BadHandle);
         }
         let mut state = handle.file.state.write().await;
-        self.change(&handle.file, &mut state).await?;
+        self.change(&handle.file, &mut state)?;
         let dirty = state.dirty.as_mut().expect("made by change");
         let offset = if append || handle.append { dirty.size } else { offset };
         let end = self.check_size(offset, data.len() as u64)?;
@@ -65,7 +65,7 @@ impl<S: Store> Fs<S> {
             state.dirty = Some(dirty);
             file.set_dirty(true);
         } else {
-            self.change(file, state).await?;
+            self.change(file, state)?;
             let dirty = state.dirty.as_mut().expect("made by change");
             self.give_up_stream(dirty, size).await;
             dirty.truncate(size)?;
@@ -90,7 +90,7 @@ impl<S: Store> Fs<S> {
         };
         let end = self.check_size(offset, len)?;
         let mut state = handle.file.state.write().await;
-        self.change(&handle.file, &mut state).await?;
+        self.change(&handle.file, &mut state)?;
         let size = state.dirty.as_ref().map_or(0, |dirty| dirty.size);
         if !keep && end > size {
             self.resize(&handle.file, &mut state, end).await?;
@@ -120,7 +120,7 @@ impl<S: Store> Fs<S> {
     }
 
     /// Makes a file dirty over what it shows.
-    pub(super) async fn change(&self, file: &Arc<File>, state: &mut State) -> Result<()> {
+    pub(super) fn change(&self, file: &Arc<File>, state: &mut State) -> Result<()> {
         if self.options.read_only {
             return Err(Error::ReadOnly);
         }
@@ -170,10 +170,10 @@ impl<S: Store> Fs<S> {
     /// Parts that were handed over cannot be changed: when something at or below `offset` was, they are dropped, and
     /// the flush sends the whole file again.
     async fn give_up_stream(&self, dirty: &mut Dirty, offset: u64) {
-        if dirty.stream.as_ref().is_some_and(|stream| offset < stream.handed_over(&self.lanes)) {
-            if let Some(stream) = dirty.stream.take() {
-                stream.abort(&*self.store).await;
-            }
+        if dirty.stream.as_ref().is_some_and(|stream| offset < stream.handed_over(&self.lanes))
+            && let Some(stream) = dirty.stream.take()
+        {
+            stream.abort(&*self.store).await;
         }
     }
 

@@ -38,7 +38,7 @@ impl<S: Store> Fs<S> {
     }
 
     /// Names, each with a NUL at its end.
-    pub async fn listxattr(&self, id: NodeId) -> Result<Bytes> {
+    pub fn listxattr(&self, id: NodeId) -> Result<Bytes> {
         let (_, version) = self.object_of(id)?;
         let mut names = format!("{KEY}\0");
         if version.is_some() {

@@ -308,7 +308,7 @@ impl<S: Store> Filesystem for Adapter<S> {
             return reply.error(Errno::ENOSYS);
         }
         let (call, fs) = (Call::new("listxattr", ino), self.fs());
-        let work = async move { fs.listxattr(call.node).await };
+        let work = async move { fs.listxattr(call.node) };
         self.0.calls.ask(call, reply, work, move |reply, names| reply::xattr(reply, &names, size));
     }
 

@@ -114,6 +114,7 @@ pub struct Get {
 }
 
 /// The answer of GET.
+#[expect(clippy::large_enum_variant, reason = "the large one is the usual one")]
 #[derive(Debug)]
 pub enum Got {
     /// The object (all of it, or the range that was asked for).

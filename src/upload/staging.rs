@@ -159,7 +159,7 @@ impl Staging {
 
     /// Puts the bytes where an administrator finds them, with a note beside them. Gives the path.
     pub fn keep(mut self, size: u64, reason: &str) -> Result<PathBuf> {
-        self.note.reason = reason.to_owned();
+        reason.clone_into(&mut self.note.reason);
         self.note.size = Some(size);
         self.spill()?.set_len(size)?;
         let Data::File { file, path } = &self.data else { unreachable!("spilled above") };

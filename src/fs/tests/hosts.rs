@@ -104,7 +104,7 @@ async fn a_foreign_change_of_metadata_alone_is_seen() {
 #[tokio::test]
 async fn warm_reads_cost_one_request_per_open_and_stats_none_within_their_time() {
     let bucket = bucket();
-    let host = Host::with(&bucket, open_mode(Freshness::Open { stat_ttl: Duration::from_secs(3600) }));
+    let host = Host::with(&bucket, open_mode(Freshness::Open { stat_ttl: Duration::from_hours(1) }));
     bucket.inner().put_foreign("site/f", &b"x"[..], Headers::default());
     host.read("f").await.unwrap();
     host.requests();
@@ -130,7 +130,7 @@ async fn a_cold_open_asks_once_and_fetches_once() {
 #[tokio::test]
 async fn an_age_answers_known_names_from_memory_and_absent_ones_never() {
     let bucket = bucket();
-    let host = Host::with(&bucket, open_mode(Freshness::Age(Duration::from_secs(3600))));
+    let host = Host::with(&bucket, open_mode(Freshness::Age(Duration::from_hours(1))));
     bucket.inner().put_foreign("site/f", &b"x"[..], Headers::default());
     host.read("f").await.unwrap();
     host.ls("").await.unwrap();

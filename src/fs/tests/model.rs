@@ -109,6 +109,7 @@ struct World {
 }
 
 impl World {
+    #[expect(clippy::too_many_lines, reason = "one arm for each act")]
     async fn act(&mut self, by: usize, act: &Act) {
         let host = &self.hosts[by];
         let model = &mut self.model;
@@ -196,7 +197,9 @@ impl World {
             }
             Act::Forget => {
                 let ids: Vec<_> = host.fs.tree().iter().map(|(id, _)| id).filter(|id| *id != NodeId::ROOT).collect();
-                ids.into_iter().for_each(|id| host.fs.forget(id, u64::MAX));
+                for id in ids {
+                    host.fs.forget(id, u64::MAX);
+                }
             }
         }
     }
