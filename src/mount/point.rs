@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use nix::{errno::Errno, sys::statvfs::statvfs};
+
 use super::{
     MountError,
     attach::detach,
@@ -17,8 +19,8 @@ use crate::config::Options;
 /// A mount of ours whose process is gone ("Transport endpoint is not connected") is taken away first.
 pub(super) fn check(options: &Options) -> Result<PathBuf, MountError> {
     let wanted = &options.mountpoint;
-    // Resolving alone does not ask the root of a mount, so it would not notice.
-    if wanted.metadata().is_err_and(|err| err.raw_os_error() == Some(libc::ENOTCONN)) {
+    // The one question that the kernel passes on every time: names and attributes it may have from a dead process.
+    if statvfs(wanted) == Err(Errno::ENOTCONN) {
         clear_stale(wanted)?;
     }
     let point = wanted.canonicalize().map_err(|err| refuse(wanted, err))?;
