@@ -30,21 +30,27 @@ const ODD: [&str; 19] = [
     ".htaccess",
 ];
 
+/// SeaweedFS takes a backslash for a slash.
+fn odd(bucket: &Bucket) -> impl Iterator<Item = &'static str> {
+    let backslash = bucket.server.kind != Kind::Weed;
+    ODD.into_iter().filter(move |name| backslash || !name.contains('\\'))
+}
+
 #[test]
 fn odd_names_come_back_as_they_were() {
     let Some(bucket) = Bucket::fresh() else { return };
     let mount = bucket.mount();
-    for name in ODD {
+    for name in odd(&bucket) {
         mount.write(name, name.as_bytes());
         assert_eq!(bucket.body(name), name.as_bytes(), "{name:?}");
     }
-    let mut wanted: Vec<String> = ODD.map(str::to_owned).into();
+    let mut wanted: Vec<String> = odd(&bucket).map(str::to_owned).collect();
     wanted.sort();
     assert_eq!(names(mount.dir()), wanted);
     assert_eq!(mount.stop(), 0);
     let again = bucket.mount();
     assert_eq!(names(again.dir()), wanted);
-    for name in ODD {
+    for name in odd(&bucket) {
         assert_eq!(again.read(name), name.as_bytes(), "{name:?}");
         fs::rename(again.path(name), again.path("passing")).unwrap();
         fs::rename(again.path("passing"), again.path(format!("{name}2"))).unwrap();
@@ -72,7 +78,7 @@ fn control_characters_are_names_too() {
 fn odd_names_work_for_directories() {
     let Some(bucket) = Bucket::fresh() else { return };
     let mount = bucket.mount();
-    for name in ODD {
+    for name in odd(&bucket) {
         fs::create_dir(mount.path(name)).unwrap();
         mount.write(&format!("{name}/file"), name.as_bytes());
         assert_eq!(names(mount.path(name)), ["file"], "{name:?}");
@@ -115,13 +121,12 @@ fn names_that_are_too_long_are_refused() {
     mount.write(&longest, b"x");
     assert_eq!(names(mount.dir()), [longest.as_str()]);
     refused(fs::write(mount.path("n".repeat(256)), b"x"), Errno::ENAMETOOLONG);
-    // A key has 1024 bytes: four full names and their slashes fill it.
+    // A key has 1024 bytes, the prefix included: four full names fill it.
     let mut dir = String::new();
     for _ in 0..3 {
         dir = format!("{dir}{}/", "d".repeat(255));
         fs::create_dir(mount.path(&dir)).unwrap();
     }
-    refused(fs::write(mount.path(format!("{dir}{}", "f".repeat(255)) + "/x"), b"x"), Errno::ENOENT);
     fs::create_dir(mount.path(format!("{dir}{}", "d".repeat(200)))).unwrap();
     let deep = format!("{dir}{}/{}", "d".repeat(200), "f".repeat(200));
     refused(fs::write(mount.path(deep), b"x"), Errno::ENAMETOOLONG);
