@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     Fs,
-    known::{Answer, Seen},
+    known::{Answer, Known, Seen},
 };
 use crate::{
     cache::{Contents, SMALL},
@@ -18,23 +18,24 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(super) enum Hint {
     Unknown,
-    File,
+    /// With its version, if all that is known of it is sure.
+    File(Option<Version>),
     /// With the version of its marker.
     Dir(Option<Version>),
 }
 
 impl Hint {
-    pub(super) fn of(kind: Kind, version: Option<&Version>) -> Self {
+    pub(super) fn of(kind: Kind, known: &Known) -> Self {
         match kind {
-            Kind::Dir => Self::Dir(version.cloned()),
-            Kind::File | Kind::Symlink => Self::File,
+            Kind::Dir => Self::Dir(known.version.clone()),
+            Kind::File | Kind::Symlink => Self::File(known.version.clone().filter(|_| known.asked.is_some())),
         }
     }
 }
 
 impl<S: Store> Fs<S> {
-    /// What the bucket holds at `key`. The request is sent after this call began; it may be shared.
-    pub(super) async fn look(&self, key: Key, hint: Hint) -> Result<Answer> {
+    /// As [`Fs::look`], by requests for this name alone.
+    pub(super) async fn look_alone(&self, key: Key, hint: Hint) -> Result<Answer> {
         let store = Arc::clone(&self.store);
         let asking = key.clone();
         self.looks
@@ -53,7 +54,7 @@ impl<S: Store> Fs<S> {
         // Without a time to compare, a 304 would not tell whether the metadata are the same: after our own PUT, HEAD.
         let cannot_tell = complete && version.modified.is_none();
         if version.size > SMALL || version.size == 0 || cannot_tell || (!complete && content.is_filling()) {
-            return self.look(key, Hint::File).await;
+            return self.look(key, Hint::File(Some(version.clone()))).await;
         }
         let (store, contents) = (Arc::clone(&self.store), Arc::clone(&self.contents));
         let (asking, version) = (key.clone(), version.clone());
@@ -81,7 +82,7 @@ async fn fetch<S: Store>(
         Ok(Got::Same { modified }) if modified.is_some() && modified == version.modified => {
             Ok(Seen::Same(version.clone()))
         }
-        Ok(Got::Same { .. }) => seen(store, key, Hint::File).await,
+        Ok(Got::Same { .. }) => seen(store, key, Hint::File(None)).await,
         Ok(Got::Bytes(object, body)) => {
             let content = contents.get(key, &object.version);
             contents.fill(&content, body);
@@ -94,7 +95,7 @@ async fn fetch<S: Store>(
 
 async fn seen<S: Store>(store: &S, key: &Key, hint: Hint) -> Result<Seen> {
     match hint {
-        Hint::File => match file_at(store, key).await? {
+        Hint::File(_) => match file_at(store, key).await? {
             Seen::Absent => dir_at(store, key, None).await,
             file => Ok(file),
         },

@@ -50,7 +50,7 @@ impl<S: Store> Fs<S> {
                 let tree = self.tree();
                 let node = tree.get(id).ok_or(Error::Stale)?;
                 let Some((parent, name)) = node.place.clone() else { continue };
-                let hint = Hint::of(node.kind, node.payload.known.version.as_ref());
+                let hint = Hint::of(node.kind, &node.payload.known);
                 (parent, name, tree.key(id).ok_or(Error::Stale)?, hint)
             };
             let stamp = self.fences.stamp(&key).await;

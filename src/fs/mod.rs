@@ -15,6 +15,7 @@
 mod ask;
 mod attr;
 mod copy;
+mod cover;
 mod dir;
 mod file;
 mod flush;
@@ -59,6 +60,7 @@ use crate::{
     store::{Store, probe::Conditional},
     upload::{multipart::Lanes, staging::Yard},
 };
+use cover::{Cover, Crowds};
 use dir::Listing;
 use file::{File, Handles};
 use known::{Answer, Known};
@@ -93,6 +95,8 @@ pub struct Fs<S: Store> {
     handles: Handles,
     looks: Batches<Key, Answer>,
     lists: Batches<Key, Arc<Listing>>,
+    covers: Batches<Key, Arc<Cover>>,
+    crowds: Crowds,
     fences: Fences,
     memory: Mutex<LruCache<Key, Known>>,
     listings: Mutex<LruCache<Key, Arc<Listing>>>,
@@ -135,6 +139,8 @@ impl<S: Store> Fs<S> {
             handles: Handles::default(),
             looks: Batches::default(),
             lists: Batches::default(),
+            covers: Batches::default(),
+            crowds: Crowds::default(),
             fences: Fences::default(),
             memory: Mutex::new(lru(MEMORY_LEN)),
             listings: Mutex::new(lru(LISTINGS_LEN)),

@@ -57,7 +57,7 @@ impl<S: Store> Fs<S> {
         if node.payload.is_local() {
             return Ok(Asking::Known(id));
         }
-        Ok(Asking::Ask(key, Hint::of(node.kind, node.payload.known.version.as_ref())))
+        Ok(Asking::Ask(key, Hint::of(node.kind, &node.payload.known)))
     }
 
     /// Puts an answer into the tree. Gives the node that has the name afterwards.

@@ -234,3 +234,34 @@ async fn open_files_read_on_below_a_renamed_directory() {
     assert_eq!(host.read_open(open).await.unwrap(), large);
     assert_eq!(host.stat("b/large").await.unwrap().attr.size, 6_000_000);
 }
+
+#[tokio::test]
+async fn a_crowd_that_asks_about_one_directory_shares_listings() {
+    let bucket = bucket();
+    let host = Arc::new(Host::new(&bucket));
+    for n in 0..100 {
+        bucket.inner().put_foreign(&format!("site/d/{n}"), &b"x"[..], Headers::default());
+        host.stat(&format!("d/{n}")).await.unwrap();
+    }
+    bucket.inner().delete_foreign("site/d/7");
+    bucket.inner().put_foreign("site/d/new", &b"x"[..], Headers::default());
+    host.requests();
+    let asking = |name: String| {
+        let host = Arc::clone(&host);
+        tokio::spawn(async move {
+            (
+                name.clone(),
+                host.fs.lookup(host.walk("d", host.who()).await.unwrap(), OsStr::new(&name), host.who()).await,
+            )
+        })
+    };
+    let names = (0..100).map(|n| n.to_string()).chain((0..100).map(|n| format!("absent{n}"))).chain(["new".to_owned()]);
+    let askers: Vec<_> = names.map(asking).collect();
+    for asker in askers {
+        let (name, found) = asker.await.unwrap();
+        let there = !name.starts_with("absent") && name != "7";
+        assert_eq!(found.is_ok(), there, "{name}: {found:?}");
+    }
+    let requests = host.requests().len();
+    assert!(requests < 100, "{requests} requests for 201 names");
+}
