@@ -78,7 +78,7 @@ pub(crate) fn start<'a>(command: impl IntoIterator<Item = &'a str>) -> Process {
     let quoted = |text: &str| format!(" '{}'", text.replace('\'', r"'\''"));
     let command: String = command.into_iter().map(quoted).collect();
     let command = quoted(dir.to_str().unwrap()) + &command;
-    let line = format!("bash -c{} bash{command}\n", quoted(PROCESS));
+    let line = format!("exec bash -c{} bash{command}\n", quoted(PROCESS));
     shell().1.lock().unwrap().write_all(line.as_bytes()).unwrap();
     let mut pid = None;
     eventually("the process starts", || {
