@@ -40,43 +40,45 @@ impl<S: Store> Fs<S> {
         let asking = key.clone();
         self.looks
             .ask(key, move || async move {
-                let asked = clock::now();
+                let (asked, wall) = (clock::now(), clock::wall().sec);
                 let seen = seen(&*store, &asking, hint).await?;
-                Ok(Answer { asked, seen })
+                Ok(Answer { asked, wall, seen })
             })
             .await
     }
 
-    /// As [`Fs::look`], for a file of `version` that is about to be read: a small one comes along.
+    /// As [`Fs::look`], for a file of `version` that is about to be read. If a small one is here already, its new bytes
+    /// come along should it have changed; if it is not, it is fetched meanwhile.
     pub(super) async fn look_to_read(&self, key: Key, version: &Version) -> Result<Answer> {
         let content = self.contents.get(&key, version);
-        let complete = self.contents.file(&content).is_some();
-        // Without a time to compare, a 304 would not tell whether the metadata are the same: after our own PUT, HEAD.
-        let cannot_tell = complete && version.modified.is_none();
-        if version.size > SMALL || version.size == 0 || cannot_tell || (!complete && content.is_filling()) {
+        if version.size > SMALL || version.size == 0 {
             return self.look(key, Hint::File(Some(version.clone()))).await;
+        }
+        if self.contents.file(&content).is_none() {
+            let contents = Arc::clone(&self.contents);
+            // Whoever reads shares this, and hears what becomes of it.
+            tokio::spawn(async move { drop(contents.complete(&content).await) });
+            return self.look(key, Hint::File(Some(version.clone()))).await;
+        }
+        // Without a time to compare, a 304 would not tell whether the metadata are the same.
+        if version.modified.is_none() {
+            return self.look(key, Hint::File(None)).await;
         }
         let (store, contents) = (Arc::clone(&self.store), Arc::clone(&self.contents));
         let (asking, version) = (key.clone(), version.clone());
         self.looks
             .ask(key, move || async move {
-                let asked = clock::now();
-                let seen = fetch(&*store, &contents, &asking, &version, complete).await?;
-                Ok(Answer { asked, seen })
+                let (asked, wall) = (clock::now(), clock::wall().sec);
+                let seen = fetch(&*store, &contents, &asking, &version).await?;
+                Ok(Answer { asked, wall, seen })
             })
             .await
     }
 }
 
-/// One trip that revalidates and fetches: GET with If-None-Match when the bytes are here, else GET.
-async fn fetch<S: Store>(
-    store: &S,
-    contents: &Arc<Contents<S>>,
-    key: &Key,
-    version: &Version,
-    complete: bool,
-) -> Result<Seen> {
-    let get = Get { if_none_match: complete.then(|| version.etag.clone()), ..Get::default() };
+/// One trip that revalidates, and fetches if need be: GET with If-None-Match.
+async fn fetch<S: Store>(store: &S, contents: &Arc<Contents<S>>, key: &Key, version: &Version) -> Result<Seen> {
+    let get = Get { if_none_match: Some(version.etag.clone()), ..Get::default() };
     match store.get(key, get).await {
         // A COPY onto itself changes metadata and keeps the ETag; Last-Modified tells, where the 304 has it.
         Ok(Got::Same { modified }) if modified.is_some() && modified == version.modified => {

@@ -27,6 +27,7 @@ const CROWD: u32 = 13;
 #[derive(Debug)]
 pub(super) struct Cover {
     asked: Instant,
+    wall: i64,
     /// By whole key, without a slash at its end. Directories have no version here.
     names: HashMap<Key, Option<Version>>,
     /// There is no second page, so what is not here is not there.
@@ -76,7 +77,7 @@ impl<S: Store> Fs<S> {
             let prefix = dir.to_owned();
             let cover = self.covers.ask(Key::new(dir), move || async move { cover(&*store, prefix).await }).await?;
             if let Some(seen) = cover.answer(&key, &hint) {
-                return Ok(Answer { asked: cover.asked, seen });
+                return Ok(Answer { asked: cover.asked, wall: cover.wall, seen });
             }
         }
         self.look_alone(key, hint).await
@@ -95,10 +96,10 @@ impl Cover {
 }
 
 async fn cover<S: Store>(store: &S, prefix: String) -> Result<Arc<Cover>> {
-    let asked = clock::now();
+    let (asked, wall) = (clock::now(), clock::wall().sec);
     let page = store.list(List { prefix, delimiter: true, ..List::default() }).await?;
     let files = page.entries.into_iter().map(|entry| (entry.key, Some(entry.version)));
     let dirs = page.prefixes.iter().map(|dir| (Key::new(dir.as_str().trim_end_matches('/')), None));
     // Directories last: they shadow files of their name.
-    Ok(Arc::new(Cover { asked, names: files.chain(dirs).collect(), whole: page.next.is_none() }))
+    Ok(Arc::new(Cover { asked, wall, names: files.chain(dirs).collect(), whole: page.next.is_none() }))
 }

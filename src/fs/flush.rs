@@ -147,7 +147,7 @@ impl<S: Store> Fs<S> {
     /// One PUT up to the part size, parts beyond.
     async fn send(&self, key: &Key, dirty: &Dirty, stream: Option<Stream>, attr: Attr) -> Result<Sent> {
         let parts = dirty.size > self.lanes.part_size;
-        let can = if parts { self.conditional.complete } else { self.conditional.absent };
+        let can = if parts { self.conditional().complete } else { self.conditional().absent };
         let require = if dirty.exclusive && can.works() { Require::Absent } else { Require::Anything };
         if parts {
             return self.send_parts(key, dirty, stream, attr, require).await;
@@ -172,7 +172,7 @@ impl<S: Store> Fs<S> {
     async fn send_copy(&self, key: &Key, dirty: &Dirty, attr: Attr) -> Result<Option<Sent>> {
         let Some(base) = dirty.base.as_ref().filter(|_| dirty.is_copy()) else { return Ok(None) };
         let exclusive = dirty.exclusive;
-        if base.version.size > SINGLE_MAX || (exclusive && !self.conditional.copy.works()) {
+        if base.version.size > SINGLE_MAX || (exclusive && !self.conditional().copy.works()) {
             return Ok(None);
         }
         let head = self.contents.try_read(&base.content, 0..HEAD.min(dirty.size), &Readahead::default());
@@ -185,7 +185,7 @@ impl<S: Store> Fs<S> {
         match self.store.copy(&base.key, key, copy).await {
             Ok(version) => {
                 self.contents.copied((&base.key, &base.version), (key, &version));
-                Ok(Some(Sent { version, at, attr }))
+                Ok(Some(Sent { version: Version { modified: None, ..version }, at, attr }))
             }
             Err(Error::Stale | Error::NotFound | Error::Unsupported) => Ok(None),
             Err(err) => Err(err),

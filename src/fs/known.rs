@@ -31,6 +31,8 @@ pub(super) enum Seen {
 #[derive(Clone, Debug)]
 pub(super) struct Answer {
     pub(super) asked: Instant,
+    /// The same moment by the wall clock, in seconds since 1970.
+    pub(super) wall: i64,
     pub(super) seen: Seen,
 }
 
@@ -55,11 +57,13 @@ impl Known {
         let asked = Some(answer.asked);
         match &answer.seen {
             Seen::Absent | Seen::Same(_) => None,
-            Seen::File(object) => {
-                Some(Self { version: Some(object.version.clone()), attr: file_attr(options, object), asked })
-            }
+            Seen::File(object) => Some(Self {
+                version: Some(sure(&object.version, answer.wall)),
+                attr: file_attr(options, object),
+                asked,
+            }),
             Seen::Dir(marker) => {
-                let version = marker.as_ref().map(|marker| marker.version.clone());
+                let version = marker.as_ref().map(|marker| sure(&marker.version, answer.wall));
                 Some(Self { version, attr: dir_attr(options, marker.as_deref()), asked })
             }
         }
@@ -78,6 +82,17 @@ impl Known {
         };
         Self { version: Some(version.clone()), attr, asked: None }
     }
+}
+
+/// Seconds that a Last-Modified must be old to tell versions apart: it counts in seconds, so an object may change again
+/// within its second, and the clocks of host and bucket are not the same.
+const SETTLED: i64 = 60;
+
+/// The version as far as it can be recognised later: without its time if that is too fresh at `wall`. Then nothing but
+/// a HEAD tells whether the metadata are still the same.
+fn sure(version: &Version, wall: i64) -> Version {
+    let modified = version.modified.filter(|modified| modified.saturating_add(SETTLED) <= wall);
+    Version { modified, ..version.clone() }
 }
 
 /// The attributes of an object that is no directory.

@@ -90,7 +90,7 @@ pub struct Fs<S: Store> {
     store: Arc<S>,
     contents: Arc<Contents<S>>,
     options: FsOptions,
-    conditional: Conditional,
+    conditional: Mutex<Conditional>,
     tree: Mutex<Tree<Payload>>,
     handles: Handles,
     looks: Batches<Key, Answer>,
@@ -134,7 +134,7 @@ impl<S: Store> Fs<S> {
             store,
             contents,
             options,
-            conditional,
+            conditional: Mutex::new(conditional),
             tree: Mutex::new(Tree::new(prefix, root)),
             handles: Handles::default(),
             looks: Batches::default(),
@@ -157,6 +157,16 @@ impl<S: Store> Fs<S> {
     /// Ends the multipart uploads that a former run of this mount left. To be called before anything is written.
     pub async fn abort_leftovers(&self) -> Result<u32> {
         self.lanes.abort_leftovers(&*self.store).await
+    }
+
+    /// What the bucket turned out to support, once it could be asked.
+    pub fn set_conditional(&self, conditional: Conditional) {
+        *lock(&self.conditional) = conditional;
+    }
+
+    /// Which conditional writes the bucket honours.
+    pub fn conditional(&self) -> Conditional {
+        *lock(&self.conditional)
     }
 
     /// Keys below listed directories that no path can hold, as counted so far.

@@ -90,7 +90,7 @@ impl<S: Store> Fs<S> {
         let fence = self.fences.raise(&key);
         let attr = self.attr_below(&above, Kind::Dir, mode, caller);
         let headers = known::new_headers(&self.options, &marker, &attr, b"");
-        let require = if self.conditional.absent.works() { Require::Absent } else { Require::Anything };
+        let require = if self.conditional().absent.works() { Require::Absent } else { Require::Anything };
         let asked = clock::now();
         let version = self.store.put(&marker, Bytes::new(), &headers, require).await?;
         self.born(parent, name, &key, Known { version: Some(version), attr, asked: Some(asked) }, fence)
@@ -106,7 +106,7 @@ impl<S: Store> Fs<S> {
         let attr = Attr { size: target.len() as u64, ..self.attr_below(&above, Kind::Symlink, 0o777, caller) };
         let headers = known::new_headers(&self.options, &key, &attr, b"");
         let body = Bytes::copy_from_slice(target.as_bytes());
-        let require = if self.conditional.absent.works() { Require::Absent } else { Require::Anything };
+        let require = if self.conditional().absent.works() { Require::Absent } else { Require::Anything };
         let asked = clock::now();
         let version = self.store.put(&key, body.clone(), &headers, require).await?;
         self.contents.adopt_bytes(&key, &version, &body);

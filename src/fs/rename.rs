@@ -117,7 +117,7 @@ impl<S: Store> Fs<S> {
         mode: RenameMode,
     ) -> Result<()> {
         let _fences = [&from.key, &to.key].map(|key| self.fences.raise(key));
-        let exclusive = mode == RenameMode::NoReplace && self.conditional.copy.works();
+        let exclusive = mode == RenameMode::NoReplace && self.conditional().copy.works();
         for _ in 0..TRIES {
             let object = self.store.head(&from.key).await?;
             let headers = known::renamed_headers(&object.headers, &to.key);
@@ -156,7 +156,7 @@ impl<S: Store> Fs<S> {
 
     /// The key goes only if it is still what was copied: another host may have written it anew.
     async fn delete_if(&self, key: &Key, version: &Version) -> Result<()> {
-        if !self.conditional.delete.works() {
+        if !self.conditional().delete.works() {
             return self.store.delete(key, Require::Anything).await;
         }
         match self.store.delete(key, Require::Version(version.etag.clone())).await {

@@ -5,13 +5,14 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use bytes::Bytes;
 use tokio::{sync::Semaphore, task::JoinSet};
 
 use super::{Fs, lock, rename::End, settle::has_local, types::NodeId};
 use crate::{
     error::{Error, Result},
     model::{key::Key, version::Version},
-    store::{Copy, Entry, List, PAGE_MAX, SINGLE_MAX, Store},
+    store::{Copy, Entry, List, PAGE_MAX, Require, SINGLE_MAX, Store},
 };
 
 /// Copies in flight: what one host may ask of a bucket without being told to slow down.
@@ -96,10 +97,7 @@ impl<S: Store> Fs<S> {
             let lane = Arc::clone(&lanes).acquire_owned().await.expect("never closed");
             let (store, target) = (Arc::clone(&self.store), moved(&entry.key, from, to));
             tasks.spawn(async move {
-                // Names stay the same below, and with them types and all other headers.
-                let Version { etag, size, .. } = entry.version.clone();
-                let copy = Copy { size: Some(size), source: Some(etag), ..Copy::default() };
-                let copied = store.copy(&entry.key, &target, copy).await;
+                let copied = copy_one(&*store, &entry, &target).await;
                 drop(lane);
                 match copied {
                     Ok(version) => Ok((entry, Entry { key: target, version })),
@@ -168,6 +166,17 @@ impl<S: Store> Fs<S> {
             }
         }
     }
+}
+
+/// Names stay the same below a directory, and with them types and all other headers.
+async fn copy_one<S: Store>(store: &S, entry: &Entry, target: &Key) -> Result<Version> {
+    if entry.key.is_marker() && entry.version.size == 0 {
+        // Not every server copies markers (SeaweedFS does not); nothing but headers is in them.
+        let headers = store.head(&entry.key).await?.headers;
+        return store.put(target, Bytes::new(), &headers, Require::Anything).await;
+    }
+    let Version { etag, size, .. } = entry.version.clone();
+    store.copy(&entry.key, target, Copy { size: Some(size), source: Some(etag), ..Copy::default() }).await
 }
 
 fn moved(key: &Key, from: &End, to: &End) -> Key {

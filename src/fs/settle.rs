@@ -172,12 +172,12 @@ pub(super) fn is_fresh(node: &Node<Payload>, age: Duration, now: Instant) -> boo
 /// What stat(2) shows of a node. An orphan keeps the number of its node.
 pub(super) fn stat(tree: &Tree<Payload>, id: NodeId) -> Option<Stat> {
     let attr: Attr = tree.get(id)?.payload.known.attr;
-    let ino = match tree.key(id) {
-        _ if id == NodeId::ROOT => NodeId::ROOT.0,
-        Some(key) => key.ino(),
-        None => id.0,
+    let (ino, nlink) = match tree.key(id) {
+        _ if id == NodeId::ROOT => (NodeId::ROOT.0, 1),
+        Some(key) => (key.ino(), 1),
+        None => (id.0, 0),
     };
-    Some(Stat { ino, attr })
+    Some(Stat { ino, nlink, attr })
 }
 
 /// The key of a name, if it can have one.

@@ -17,6 +17,8 @@ pub struct Fh(pub u64);
 pub struct Stat {
     /// `st_ino`: equal on all mounts.
     pub ino: u64,
+    /// 1; 0 for what has no name any more.
+    pub nlink: u32,
     pub attr: Attr,
 }
 

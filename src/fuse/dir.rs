@@ -9,7 +9,7 @@ use crate::{
     error::Result,
     fs::{
         Fs,
-        types::{DirEntry, DirName, Fh, NodeId},
+        types::{DirEntry, DirName, Fh, NodeId, Stat},
     },
     model::attr::{Attr, Time},
     store::Store,
@@ -57,7 +57,7 @@ fn put_plus<S: Store>(fs: &Fs<S>, at: At, entry: &DirEntry, reply: &mut ReplyDir
     if !matches!(entry.name, DirName::Name(_)) {
         // The kernel takes only number and kind of these two, and counts no lookup.
         let attr = Attr { kind: entry.kind, size: 0, mtime: Time::default(), mode: 0, uid: 0, gid: 0 };
-        let attr = reply::file_attr(entry.ino, &attr);
+        let attr = reply::file_attr(entry.ino, &Stat { ino: entry.ino, nlink: 1, attr });
         let full = reply.add(attr.ino, entry.next, name, &Duration::ZERO, &attr, reply::GENERATION);
         return if full { Put::Full } else { Put::In };
     }

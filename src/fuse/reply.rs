@@ -11,7 +11,7 @@ use fuser::{
 use crate::{
     fs::types::{Found, Stat},
     model::{
-        attr::{Attr, Kind, Time},
+        attr::{Kind, Time},
         key::NAME_MAX,
     },
 };
@@ -45,7 +45,7 @@ pub(super) fn entry(reply: ReplyEntry, found: Found) {
 }
 
 pub(super) fn attr(reply: ReplyAttr, (stat, ttl): (Stat, Duration)) {
-    reply.attr(&ttl, &file_attr(stat.ino, &stat.attr));
+    reply.attr(&ttl, &file_attr(stat.ino, &stat));
 }
 
 pub(super) fn empty(reply: ReplyEmpty, (): ()) {
@@ -83,10 +83,11 @@ pub(super) fn common_ttl(found: &Found) -> Duration {
 
 /// For answers that bring a node into being: there, fuser takes the node id from the inode number.
 pub(super) fn node_attr(found: &Found) -> FileAttr {
-    file_attr(found.id.0, &found.stat.attr)
+    file_attr(found.id.0, &found.stat)
 }
 
-pub(super) fn file_attr(ino: u64, attr: &Attr) -> FileAttr {
+pub(super) fn file_attr(ino: u64, stat: &Stat) -> FileAttr {
+    let attr = &stat.attr;
     let mtime = system_time(attr.mtime);
     FileAttr {
         ino: INodeNo(ino),
@@ -99,7 +100,7 @@ pub(super) fn file_attr(ino: u64, attr: &Attr) -> FileAttr {
         crtime: mtime,
         kind: file_type(attr.kind),
         perm: u16::try_from(attr.mode & super::decode::PERMISSIONS).expect("12 bits fit into 16"),
-        nlink: 1,
+        nlink: stat.nlink,
         uid: attr.uid,
         gid: attr.gid,
         rdev: 0,
@@ -145,8 +146,15 @@ mod tests {
 
     #[test]
     fn blocks_round_up() {
-        let attr = Attr { kind: Kind::File, size: 513, mtime: Time::default(), mode: 0o644, uid: 1, gid: 2 };
-        let shown = file_attr(9, &attr);
+        let attr = crate::model::attr::Attr {
+            kind: Kind::File,
+            size: 513,
+            mtime: Time::default(),
+            mode: 0o644,
+            uid: 1,
+            gid: 2,
+        };
+        let shown = file_attr(9, &Stat { ino: 9, nlink: 1, attr });
         assert_eq!((shown.blocks, shown.ino, shown.perm, shown.nlink), (2, INodeNo(9), 0o644, 1));
     }
 }

@@ -23,7 +23,10 @@ pub async fn copy_object<S: Store>(
     let (from, version) = from;
     if version.size <= SINGLE_MAX {
         let source = Some(version.etag.clone());
-        return store.copy(from, to, Copy { headers: Some(headers), size: Some(version.size), source, require }).await;
+        let copied =
+            store.copy(from, to, Copy { headers: Some(headers), size: Some(version.size), source, require }).await?;
+        // The time is this very second, in which the object may change again: it does not tell versions apart.
+        return Ok(Version { modified: None, ..copied });
     }
     debug_assert!(lanes.part_size >= PART_MIN);
     if version.size > PART * u64::from(PARTS_MAX) {

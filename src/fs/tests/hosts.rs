@@ -238,6 +238,7 @@ async fn open_files_read_on_below_a_renamed_directory() {
 #[tokio::test]
 async fn a_crowd_that_asks_about_one_directory_shares_listings() {
     let bucket = bucket();
+    bucket.inner().set_time(Some(1000));
     let host = Arc::new(Host::new(&bucket));
     for n in 0..100 {
         bucket.inner().put_foreign(&format!("site/d/{n}"), &b"x"[..], Headers::default());
@@ -264,4 +265,23 @@ async fn a_crowd_that_asks_about_one_directory_shares_listings() {
     }
     let requests = host.requests().len();
     assert!(requests < 100, "{requests} requests for 201 names");
+}
+
+#[tokio::test]
+async fn a_second_change_within_the_same_second_is_seen() {
+    let (a, b) = pair();
+    let now = crate::clock::wall().sec;
+    a.bucket.inner().set_time(Some(now));
+    a.mkdir("d").await.unwrap();
+    let object = |mtime: &str| Headers { user: [("mtime".to_owned(), mtime.to_owned())].into(), ..Headers::default() };
+    a.bucket.inner().put_foreign("site/d/f", &b"x"[..], object("1"));
+    b.read("d/f").await.unwrap();
+    assert_eq!(b.stat("d/f").await.unwrap().attr.mtime.sec, 1);
+    b.stat("d").await.unwrap();
+    a.bucket.inner().put_foreign("site/d/f", &b"x"[..], object("2"));
+    a.bucket.inner().put_foreign("site/d/", &b""[..], object("3"));
+    b.read("d/f").await.unwrap();
+    b.ls("d").await.unwrap();
+    assert_eq!(b.stat("d/f").await.unwrap().attr.mtime.sec, 2);
+    assert_eq!(b.stat("d").await.unwrap().attr.mtime.sec, 3);
 }
