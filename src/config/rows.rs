@@ -99,7 +99,7 @@ pub(super) const FILES: &[Row] = &[
         Value("open"),
         &[],
         "How old an answer may be: open (the bucket is asked at every open and readdir), strict (also at every stat), or \
-         an age for everything.",
+         an age for all names that are known.",
     ),
     row(
         "stat_ttl",

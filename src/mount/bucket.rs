@@ -25,6 +25,9 @@ use crate::{
 /// How long a mount waits for what an earlier run left to be cleaned up: it costs money, not correctness.
 const LEFTOVERS_LIMIT: Duration = Duration::from_secs(10);
 
+/// Between attempts to reach a bucket that was away when the mount started.
+const HEAL_PAUSE: Duration = Duration::from_secs(10);
+
 type Bucket = Counted<S3Store>;
 
 /// Mounts the bucket of `options` and serves until a signal or an unmount ends it; see [`run`].
@@ -33,18 +36,18 @@ pub fn mount(options: &Options, ready: impl FnOnce(Result<(), &MountError>)) -> 
 }
 
 async fn open(options: &Options) -> Result<Opened<Bucket>, MountError> {
-    let (prefix, read_only) = (options.prefix.as_str(), options.fs.read_only);
+    let prefix = options.prefix.as_str();
     let store = S3Store::connect(&options.bucket, &options.s3).await.map_err(MountError::Bucket)?;
     let reached = reach(options.mount.nofail, async || store.check(prefix).await).await?;
-    let conditional =
-        if reached && !read_only { probe(&store, prefix, &S3Store::token()).await } else { Conditional::default() };
-    log::info!("conditional writes: {conditional}");
-    store.set_conditions(conditional);
+    let conditional = if reached { ask_conditions(&store, options).await } else { Conditional::default() };
     let telemetry = Arc::new(Telemetry::default());
     let store = Arc::new(Counted::new(store, Arc::clone(&telemetry)));
     let contents = Contents::open(Arc::clone(&store), &options.cache, Handle::current()).map_err(MountError::Cache)?;
-    let (fs, queue) = Fs::new(store, Arc::clone(&contents), options.fs.clone(), options.prefix.clone(), conditional);
-    if reached && !read_only {
+    let (fs, queue) =
+        Fs::new(Arc::clone(&store), Arc::clone(&contents), options.fs.clone(), options.prefix.clone(), conditional);
+    if !reached {
+        tokio::spawn(heal(Arc::clone(&fs), store, options.clone()));
+    } else if !options.fs.read_only {
         match timeout(LEFTOVERS_LIMIT, fs.abort_leftovers()).await {
             Ok(Ok(0)) => {}
             Ok(Ok(count)) => log::info!("ended {count} unfinished uploads of an earlier run"),
@@ -53,16 +56,36 @@ async fn open(options: &Options) -> Result<Opened<Bucket>, MountError> {
         }
     }
     let kernel = Kernel::default();
-    let source = Source { options: options.clone(), since: clock::wall().sec, conditional, telemetry, contents };
+    let source = Source { options: options.clone(), since: clock::wall().sec, telemetry, contents };
     tell(source, Arc::clone(&fs), kernel.clone());
     Ok(Opened { fs, queue, kernel })
+}
+
+/// Finds out which conditional writes the bucket honours. A read-only mount needs none, and may not try.
+async fn ask_conditions(store: &S3Store, options: &Options) -> Conditional {
+    if options.fs.read_only {
+        return Conditional::default();
+    }
+    let conditional = probe(store, options.prefix.as_str(), &S3Store::token()).await;
+    log::info!("conditional writes: {conditional}");
+    store.set_conditions(conditional);
+    conditional
+}
+
+/// After a mount without the bucket: waits for it, and makes up for what was left out.
+async fn heal(fs: Arc<Fs<Bucket>>, store: Arc<Bucket>, options: Options) {
+    while let Err(err) = store.store().check(options.prefix.as_str()).await {
+        log::debug!("the bucket cannot be reached yet: {err}");
+        tokio::time::sleep(HEAL_PAUSE).await;
+    }
+    log::info!("the bucket is reached");
+    fs.set_conditional(ask_conditions(store.store(), &options).await);
 }
 
 /// What a status is made of.
 struct Source {
     options: Options,
     since: i64,
-    conditional: Conditional,
     telemetry: Arc<Telemetry>,
     contents: Arc<Contents<Bucket>>,
 }
@@ -106,7 +129,7 @@ impl Source {
             },
             freshness: status::freshness(self.options.fs.freshness),
             passthrough: Passthrough { on: passthrough.is_ok(), why: passthrough.err() },
-            conditional_writes: conditions(self.conditional),
+            conditional_writes: conditions(fs.conditional()),
             cache: Cache {
                 dir: self.options.cache.dir.display().to_string(),
                 bytes: usage.bytes,
