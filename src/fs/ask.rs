@@ -64,27 +64,32 @@ impl<S: Store> Fs<S> {
         if version.modified.is_none() {
             return self.look(key, Hint::File(None)).await;
         }
+        self.look_and_fetch(key, Some(version.clone())).await
+    }
+
+    /// What the bucket holds at `key`, with its bytes unless they are those of `here`.
+    pub(super) async fn look_and_fetch(&self, key: Key, here: Option<Version>) -> Result<Answer> {
         let (store, contents) = (Arc::clone(&self.store), Arc::clone(&self.contents));
-        let (asking, version) = (key.clone(), version.clone());
+        let asking = key.clone();
         self.looks
             .ask(key, move || async move {
                 let (asked, wall) = (clock::now(), clock::wall().sec);
-                let seen = fetch(&*store, &contents, &asking, &version).await?;
+                let seen = fetch(&*store, &contents, &asking, here.as_ref()).await?;
                 Ok(Answer { asked, wall, seen })
             })
             .await
     }
 }
 
-/// One trip that revalidates, and fetches if need be: GET with If-None-Match.
-async fn fetch<S: Store>(store: &S, contents: &Arc<Contents<S>>, key: &Key, version: &Version) -> Result<Seen> {
-    let get = Get { if_none_match: Some(version.etag.clone()), ..Get::default() };
+/// One trip that revalidates, and fetches if need be: GET, with If-None-Match if the bytes of some version are here.
+async fn fetch<S: Store>(store: &S, contents: &Arc<Contents<S>>, key: &Key, here: Option<&Version>) -> Result<Seen> {
+    let get = Get { if_none_match: here.map(|version| version.etag.clone()), ..Get::default() };
     match store.get(key, get).await {
-        // A COPY onto itself changes metadata and keeps the ETag; Last-Modified tells, where the 304 has it.
-        Ok(Got::Same { modified }) if modified.is_some() && modified == version.modified => {
-            Ok(Seen::Same(version.clone()))
-        }
-        Ok(Got::Same { .. }) => seen(store, key, Hint::File(None)).await,
+        Ok(Got::Same { modified }) => match here {
+            // A COPY onto itself changes metadata and keeps the ETag; Last-Modified tells, where the 304 has it.
+            Some(version) if modified.is_some() && modified == version.modified => Ok(Seen::Same(version.clone())),
+            _ => seen(store, key, Hint::File(None)).await,
+        },
         Ok(Got::Bytes(object, body)) => {
             let content = contents.get(key, &object.version);
             contents.fill(&content, body);

@@ -85,6 +85,14 @@ struct Payload {
     pages: Option<Version>,
 }
 
+/// An answer that waits for the next request of its system call.
+#[derive(Clone, Copy, Debug)]
+struct Ticket {
+    left: Instant,
+    /// An open failed as stale, and the kernel looks the name up again before it comes back.
+    reopens: bool,
+}
+
 /// One mounted tree.
 pub struct Fs<S: Store> {
     store: Arc<S>,
@@ -100,8 +108,8 @@ pub struct Fs<S: Store> {
     fences: Fences,
     memory: Mutex<LruCache<Key, Known>>,
     listings: Mutex<LruCache<Key, Arc<Listing>>>,
-    /// Lookups that asked the bucket and whose system call has not used the answer yet, by node and thread.
-    tickets: Mutex<LruCache<(NodeId, u32), Instant>>,
+    /// Answers of the bucket that the system call which asked has not used yet, by node and thread.
+    tickets: Mutex<LruCache<(NodeId, u32), Ticket>>,
     invalidations: mpsc::SyncSender<Invalidation>,
     names: RwLock<()>,
     yard: Arc<Yard>,

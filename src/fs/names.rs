@@ -39,7 +39,7 @@ impl<S: Store> Fs<S> {
         if !is_fresh(node, self.options.freshness.stat_age(), clock::now()) {
             return None;
         }
-        lock(&self.tickets).pop(&(id, caller.tid));
+        self.void_ticket(id, caller);
         self.found(&mut tree, id).map(Ok)
     }
 

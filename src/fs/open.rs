@@ -14,7 +14,7 @@ use super::{
     types::{Caller, Fh, Found, NodeId, OpenMode, Opened},
 };
 use crate::{
-    cache::Readahead,
+    cache::{Readahead, SMALL},
     clock,
     error::{Error, Result},
     model::{attr::Kind, version::Version},
@@ -84,7 +84,8 @@ impl<S: Store> Fs<S> {
         Err(Error::Stale)
     }
 
-    /// Fails with `Stale` when the name means another version by now: the kernel then looks it up again.
+    /// Fails with `Stale` when the name means another version than the kernel knows: it then looks the name up again,
+    /// for a node, a size and pages that belong together, and comes back.
     pub async fn open(&self, id: NodeId, open: OpenMode, caller: Caller) -> Result<Opened> {
         if open.write && self.options.read_only {
             return Err(Error::ReadOnly);
@@ -94,34 +95,67 @@ impl<S: Store> Fs<S> {
             self.revalidate(id, caller).await?;
         }
         let file = self.hold(id)?;
-        let opened = self.prepare(&file, open, empties).await;
+        let opened = if empties { self.prepare_empty(&file, open).await } else { self.prepare(&file, open).await };
         if opened.is_err() {
             self.let_go(&file).await;
+        }
+        if matches!(opened, Err(Error::Stale)) {
+            self.refetch(id, caller).await?;
         }
         opened
     }
 
-    async fn prepare(&self, file: &Arc<File>, open: OpenMode, empties: bool) -> Result<Opened> {
+    async fn prepare_empty(&self, file: &Arc<File>, open: OpenMode) -> Result<Opened> {
         let mut state = file.state.write().await;
-        if empties {
-            self.resize(file, &mut state, 0).await?;
-            drop(state);
-            return Ok(self.opened(Arc::clone(file), open, 0, None, false));
-        }
-        let content = match &state.dirty {
-            Some(_) => None,
-            None => self.content_of(file, &mut state),
+        self.resize(file, &mut state, 0).await?;
+        drop(state);
+        Ok(self.opened(Arc::clone(file), open, 0, None, false))
+    }
+
+    async fn prepare(&self, file: &Arc<File>, open: OpenMode) -> Result<Opened> {
+        let (content, version) = {
+            let mut state = file.state.write().await;
+            let clean = state.dirty.is_none() && !open.write;
+            (clean.then(|| self.content_of(file, &mut state)).flatten(), state.version.clone())
         };
         let size = self.tree().get(file.id).map_or(0, |node| node.payload.known.attr.size);
-        let version = state.version.clone();
-        drop(state);
-        let backing = content.filter(|_| !open.write).and_then(|content| self.contents.file(&content));
-        if !open.write && size > 0 {
-            let count = if backing.is_some() { &self.hits } else { &self.misses };
-            count.fetch_add(1, Ordering::Relaxed);
+        let mut backing = None;
+        if let Some(content) = content {
+            backing = self.contents.file(&content);
+            if size > 0 {
+                let count = if backing.is_some() { &self.hits } else { &self.misses };
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+            if backing.is_none() && content.size() <= SMALL {
+                // With its bytes here, a small file stays readable whatever becomes of the object.
+                backing = match self.contents.complete(&content).await {
+                    Ok(file) => Some(file),
+                    Err(Error::NoSpace) => None,
+                    Err(err) => return Err(err),
+                };
+            }
         }
         let unchanged = self.pages_of(file, version);
         Ok(self.opened(Arc::clone(file), open, size, backing, unchanged))
+    }
+
+    /// The object changed between the answer and the fetch of its bytes: takes both in one trip, for the open that
+    /// comes next.
+    async fn refetch(&self, id: NodeId, caller: Caller) -> Result<()> {
+        let (parent, name, key) = {
+            let tree = self.tree();
+            let Some((parent, name)) = tree.get(id).and_then(|node| node.place.clone()) else { return Ok(()) };
+            (parent, name, tree.key(id).ok_or(Error::Stale)?)
+        };
+        let stamp = self.fences.stamp(&key).await;
+        let answer = self.look_and_fetch(key.clone(), None).await?;
+        let mut tree = self.tree();
+        if self.fences.holds(stamp)
+            && let Some(now) = self.settle(&mut tree, parent, &name, &key, &answer)
+        {
+            self.leave_ticket_to_reopen(now, caller);
+        }
+        Ok(())
     }
 
     /// The pages that the kernel has, or gets now, are of `version`. Whether they were before.
@@ -189,11 +223,20 @@ impl<S: Store> Fs<S> {
             if !self.fences.holds(stamp) {
                 continue;
             }
-            return match self.settle(&mut tree, parent, &name, &key, &answer) {
-                Some(now) if now == id => Ok(()),
-                _ if matches!(answer.seen, Seen::Same(_)) => continue,
-                _ => Err(Error::Stale),
-            };
+            let now = self.settle(&mut tree, parent, &name, &key, &answer);
+            if now == Some(id) {
+                let known = tree.get(id).and_then(|node| node.payload.known.version.as_ref());
+                if known.is_some_and(|known| known.same_content(&version)) {
+                    return Ok(());
+                }
+            }
+            if matches!(answer.seen, Seen::Same(_)) {
+                continue;
+            }
+            if let Some(now) = now {
+                self.leave_ticket_to_reopen(now, caller);
+            }
+            return Err(Error::Stale);
         }
     }
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    Fs, Payload,
+    Fs, Payload, Ticket,
     ask::Hint,
     known::{Answer, Known, Seen},
     lock,
@@ -154,13 +154,27 @@ impl<S: Store> Fs<S> {
 
     /// Leaves an answer for the second half of the system call that asked.
     pub(super) fn leave_ticket(&self, id: NodeId, caller: Caller) {
-        lock(&self.tickets).put((id, caller.tid), clock::now());
+        lock(&self.tickets).put((id, caller.tid), Ticket { left: clock::now(), reopens: false });
+    }
+
+    /// Leaves an answer for an open that fails as stale now, so that the kernel tells the caller's size and pages of the
+    /// version that the next open finds.
+    pub(super) fn leave_ticket_to_reopen(&self, id: NodeId, caller: Caller) {
+        lock(&self.tickets).put((id, caller.tid), Ticket { left: clock::now(), reopens: true });
+    }
+
+    /// A new system call begins with a lookup that needs no request: what the last one left is void.
+    pub(super) fn void_ticket(&self, id: NodeId, caller: Caller) {
+        let mut tickets = lock(&self.tickets);
+        if tickets.peek(&(id, caller.tid)).is_some_and(|ticket| !ticket.reopens) {
+            tickets.pop(&(id, caller.tid));
+        }
     }
 
     /// Whether the first half of this system call asked already. True once.
     pub(super) fn take_ticket(&self, id: NodeId, caller: Caller) -> bool {
-        let left = lock(&self.tickets).pop(&(id, caller.tid));
-        left.is_some_and(|left| serves(left, clock::now(), TICKET_AGE))
+        let ticket = lock(&self.tickets).pop(&(id, caller.tid));
+        ticket.is_some_and(|ticket| serves(ticket.left, clock::now(), TICKET_AGE))
     }
 }
 

@@ -141,8 +141,8 @@ impl Host {
 
     /// open(2) with `O_CREAT` if it may write. The kernel retries once when a node turned out stale.
     pub(super) async fn open(&self, path: &str, mode: OpenMode) -> Result<Open> {
+        let who = self.who();
         for attempt in 0.. {
-            let who = self.who();
             let opened = match self.walk(path, who).await {
                 Ok(id) => self.fs.open(id, mode, who).await,
                 Err(Error::NotFound) if mode.write => {
