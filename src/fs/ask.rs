@@ -91,8 +91,10 @@ async fn fetch<S: Store>(store: &S, contents: &Arc<Contents<S>>, key: &Key, here
             _ => seen(store, key, Hint::File(None)).await,
         },
         Ok(Got::Bytes(object, body)) => {
-            let content = contents.get(key, &object.version);
-            contents.fill(&content, body);
+            if object.version.size <= SMALL {
+                let content = contents.get(key, &object.version);
+                contents.fill(&content, body);
+            }
             Ok(Seen::File(Arc::new(object)))
         }
         Err(Error::NotFound) => dir_at(store, key, None).await,

@@ -34,7 +34,7 @@ impl<S: Store> Fs<S> {
         let tree = self.tree();
         let Some(node) = tree.get(id) else { return Some(Err(Error::Stale)) };
         let fixed = id == NodeId::ROOT || tree.key(id).is_none();
-        if fixed || is_fresh(node, self.options.freshness.stat_age(), clock::now()) || self.take_ticket(id, caller) {
+        if fixed || is_fresh(node, self.options.freshness.stat_age(), clock::now()) || self.see_ticket(id, caller) {
             return self.shown(&tree, id).map(Ok);
         }
         None

@@ -17,7 +17,11 @@ use crate::{
     cache::{Readahead, SMALL},
     clock,
     error::{Error, Result},
-    model::{attr::Kind, version::Version},
+    model::{
+        attr::Kind,
+        key::{Key, Name},
+        version::Version,
+    },
     store::Store,
     upload::{
         dirty::Dirty,
@@ -100,7 +104,13 @@ impl<S: Store> Fs<S> {
             self.let_go(&file).await;
         }
         if matches!(opened, Err(Error::Stale)) {
-            self.refetch(id, caller).await?;
+            let place = {
+                let tree = self.tree();
+                tree.get(id).and_then(|node| node.place.clone()).zip(tree.key(id))
+            };
+            if let Some(((parent, name), key)) = place {
+                self.refetch(parent, &name, key, caller).await?;
+            }
         }
         opened
     }
@@ -139,19 +149,14 @@ impl<S: Store> Fs<S> {
         Ok(self.opened(Arc::clone(file), open, size, backing, unchanged))
     }
 
-    /// The object changed between the answer and the fetch of its bytes: takes both in one trip, for the open that
-    /// comes next.
-    async fn refetch(&self, id: NodeId, caller: Caller) -> Result<()> {
-        let (parent, name, key) = {
-            let tree = self.tree();
-            let Some((parent, name)) = tree.get(id).and_then(|node| node.place.clone()) else { return Ok(()) };
-            (parent, name, tree.key(id).ok_or(Error::Stale)?)
-        };
+    /// The object is not what it was: takes the answer and the bytes in one trip, for the open that comes next. However
+    /// often it is replaced, that one finds everything here.
+    async fn refetch(&self, parent: NodeId, name: &Name, key: Key, caller: Caller) -> Result<()> {
         let stamp = self.fences.stamp(&key).await;
         let answer = self.look_and_fetch(key.clone(), None).await?;
         let mut tree = self.tree();
         if self.fences.holds(stamp)
-            && let Some(now) = self.settle(&mut tree, parent, &name, &key, &answer)
+            && let Some(now) = self.settle(&mut tree, parent, name, &key, &answer)
         {
             self.leave_ticket_to_reopen(now, caller);
         }
@@ -219,22 +224,23 @@ impl<S: Store> Fs<S> {
             };
             let stamp = self.fences.stamp(&key).await;
             let answer = self.look_to_read(key.clone(), &version).await?;
-            let mut tree = self.tree();
-            if !self.fences.holds(stamp) {
-                continue;
-            }
-            let now = self.settle(&mut tree, parent, &name, &key, &answer);
-            if now == Some(id) {
+            let there = {
+                let mut tree = self.tree();
+                if !self.fences.holds(stamp) {
+                    continue;
+                }
+                let now = self.settle(&mut tree, parent, &name, &key, &answer);
                 let known = tree.get(id).and_then(|node| node.payload.known.version.as_ref());
-                if known.is_some_and(|known| known.same_content(&version)) {
+                if now == Some(id) && known.is_some_and(|known| known.same_content(&version)) {
                     return Ok(());
                 }
-            }
+                now.is_some()
+            };
             if matches!(answer.seen, Seen::Same(_)) {
                 continue;
             }
-            if let Some(now) = now {
-                self.leave_ticket_to_reopen(now, caller);
+            if there {
+                self.refetch(parent, &name, key, caller).await?;
             }
             return Err(Error::Stale);
         }

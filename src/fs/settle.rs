@@ -21,9 +21,13 @@ use crate::{
     store::Store,
 };
 
-/// How long an answer waits for the second half of its system call (LOOKUP, then OPEN or GETATTR). Far longer than
-/// that takes, far shorter than anybody's patience.
+/// How long an answer waits for the OPEN of the system call that began with its LOOKUP. Far longer than that takes, far
+/// shorter than anybody's patience.
 const TICKET_AGE: Duration = Duration::from_millis(500);
+
+/// The same for the GETATTR between the two (the kernel checks permissions) or after the LOOKUP of a stat(2). Shorter,
+/// because it leaves the ticket, and an fstat(2) of the same thread looks just like it.
+const GLANCE_AGE: Duration = Duration::from_millis(50);
 
 /// What a name is, as far as the tree knows.
 pub(super) enum Asking {
@@ -171,7 +175,13 @@ impl<S: Store> Fs<S> {
         }
     }
 
-    /// Whether the first half of this system call asked already. True once.
+    /// Whether the lookup of this system call asked already.
+    pub(super) fn see_ticket(&self, id: NodeId, caller: Caller) -> bool {
+        let tickets = lock(&self.tickets);
+        tickets.peek(&(id, caller.tid)).is_some_and(|ticket| serves(ticket.left, clock::now(), GLANCE_AGE))
+    }
+
+    /// As [`Fs::see_ticket`], for the last request of a system call. True once.
     pub(super) fn take_ticket(&self, id: NodeId, caller: Caller) -> bool {
         let ticket = lock(&self.tickets).pop(&(id, caller.tid));
         ticket.is_some_and(|ticket| serves(ticket.left, clock::now(), TICKET_AGE))
