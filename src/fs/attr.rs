@@ -1,6 +1,6 @@
 //! getattr and setattr.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
@@ -60,6 +60,9 @@ impl<S: Store> Fs<S> {
                 continue;
             }
             let now = self.settle(&mut tree, parent, &name, &key, &answer);
+            if let Some(other) = now.filter(|now| *now != id) {
+                self.tidy(&mut tree, other);
+            }
             if now == Some(id) || tree.get(id).is_some_and(|node| node.opens > 0) {
                 return self.shown(&tree, id).ok_or(Error::Stale);
             }
@@ -81,8 +84,11 @@ impl<S: Store> Fs<S> {
         if self.options.read_only {
             return Err(Error::ReadOnly);
         }
+        let mut set = set;
         if let Some(size) = set.size {
             self.truncate(id, fh, size, caller).await?;
+            // The kernel asks for both, and the truncation set the time.
+            set.mtime = set.mtime.filter(|time| *time != SetTime::Now);
         }
         self.change_attr(id, &set).await?;
         let tree = self.tree();
@@ -111,44 +117,72 @@ impl<S: Store> Fs<S> {
     }
 
     async fn change_attr(&self, id: NodeId, set: &SetAttr) -> Result<()> {
-        let file = self.tree().get(id).ok_or(Error::Stale)?.payload.file.clone();
-        let _turn = match &file {
+        let known = self.tree().get(id).ok_or(Error::Stale)?.payload.known.attr;
+        if self.wanted(known, set) == known {
+            return Ok(());
+        }
+        let pinned = self.pin(id)?;
+        let done = self.change_pinned(id, pinned.as_ref(), set).await;
+        if let Some(file) = pinned {
+            self.let_go(&file).await;
+        }
+        done
+    }
+
+    async fn change_pinned(&self, id: NodeId, file: Option<&Arc<File>>, set: &SetAttr) -> Result<()> {
+        let _names = self.names.read().await;
+        let _turn = match file {
             Some(file) => Some(file.turn.lock().await),
             None => None,
         };
-        let mut state = match &file {
-            Some(file) => Some(file.state.write().await),
-            None => None,
+        if self.change_local(id, file, set).await? {
+            return Ok(());
+        }
+        let (key, kind) = {
+            let tree = self.tree();
+            (tree.key(id).ok_or(Error::Stale)?, tree.get(id).ok_or(Error::Stale)?.kind)
         };
-        let (key, attr) = {
-            let mut tree = self.tree();
-            let key = tree.key(id);
-            let node = tree.get_mut(id).ok_or(Error::Stale)?;
-            let attr = self.wanted(node.payload.known.attr, set);
-            if attr == node.payload.known.attr {
-                return Ok(());
-            }
-            let local = node.payload.is_local() || id == NodeId::ROOT;
-            let Some(key) = key.filter(|_| !local) else {
-                node.payload.known.attr = attr;
-                if let Some(dirty) = state.as_mut().and_then(|state| state.dirty.as_mut()) {
-                    dirty.time_set |= set.mtime.is_some();
-                }
-                return Ok(());
-            };
-            (key, attr)
-        };
-        let known = match attr.kind {
-            Kind::Dir => self.mark(&key, attr).await?,
-            Kind::File | Kind::Symlink => self.rewrite(&key, attr, file.as_deref(), state.as_deref_mut()).await?,
+        let known = match (kind, file) {
+            (Kind::Dir, _) => self.mark(&key, set).await?,
+            (_, Some(file)) => self.rewrite(&key, set, file).await?,
+            (_, None) => return Err(Error::Stale),
         };
         let mut tree = self.tree();
         let parent = tree.get(id).and_then(|node| node.place.as_ref()).and_then(|(parent, _)| tree.key(*parent));
         self.forget_key(&key, parent.as_ref());
         if let Some(node) = tree.get_mut(id) {
-            node.payload.known = known;
+            if node.payload.is_local() {
+                // Written meanwhile: the upload takes the attributes along.
+                node.payload.known.attr = self.wanted(node.payload.known.attr, set);
+            } else {
+                node.payload.known = known;
+            }
         }
         Ok(())
+    }
+
+    /// A change of what the bucket does not have anyway. Whether it was one.
+    async fn change_local(&self, id: NodeId, file: Option<&Arc<File>>, set: &SetAttr) -> Result<bool> {
+        let local = |tree: &Tree<Payload>| {
+            tree.key(id).is_none() || id == NodeId::ROOT || tree.get(id).is_some_and(|node| node.payload.is_local())
+        };
+        if !local(&self.tree()) {
+            return Ok(false);
+        }
+        let mut state = match file {
+            Some(file) => Some(file.state.write().await),
+            None => None,
+        };
+        let mut tree = self.tree();
+        if !local(&tree) {
+            return Ok(false);
+        }
+        let node = tree.get_mut(id).ok_or(Error::Stale)?;
+        node.payload.known.attr = self.wanted(node.payload.known.attr, set);
+        if let Some(dirty) = state.as_mut().and_then(|state| state.dirty.as_mut()) {
+            dirty.time_set |= set.mtime.is_some();
+        }
+        Ok(true)
     }
 
     /// `attr` with what the caller wants and the mount keeps.
@@ -171,54 +205,63 @@ impl<S: Store> Fs<S> {
     }
 
     /// Gives a directory the attributes, and a marker if it has none.
-    async fn mark(&self, key: &Key, attr: Attr) -> Result<Known> {
+    async fn mark(&self, key: &Key, set: &SetAttr) -> Result<Known> {
         let marker = key.marker();
         let _fence = self.fences.raise(key);
-        let mut headers = match self.store.head(&marker).await {
-            Ok(object) => object.headers,
-            Err(Error::NotFound) => known::new_headers(&self.options, &marker, &attr, b""),
+        let (mut headers, attr) = match self.store.head(&marker).await {
+            Ok(object) => (object.headers.clone(), known::dir_attr(&self.options, Some(&object))),
+            Err(Error::NotFound) => {
+                let attr = known::dir_attr(&self.options, None);
+                (known::new_headers(&self.options, &marker, &attr, b""), attr)
+            }
             Err(err) => return Err(err),
         };
-        metadata::write(&mut headers.user, &attr, self.options.mtime_ns);
+        let attr = self.wanted(attr, set);
+        self.write_changes(&mut headers, &attr, set);
         let asked = clock::now();
         let version = self.store.put(&marker, Bytes::new(), &headers, Require::Anything).await?;
         Ok(Known { version: Some(version), attr, asked: Some(asked) })
     }
 
-    /// A COPY of the object onto itself, which keeps all headers and metadata but ours.
-    async fn rewrite(
-        &self,
-        key: &Key,
-        attr: Attr,
-        file: Option<&File>,
-        mut state: Option<&mut super::file::State>,
-    ) -> Result<Known> {
+    /// A COPY of the object onto itself, which keeps all headers and metadata but those in `set`. The caller holds the
+    /// turn of `file`.
+    async fn rewrite(&self, key: &Key, set: &SetAttr, file: &File) -> Result<Known> {
         let _fence = self.fences.raise(key);
         for _ in 0..TRIES {
             let object = self.store.head(key).await?;
+            let attr = self.wanted(known::file_attr(&self.options, &object), set);
             let mut headers: Headers = object.headers.clone();
-            metadata::write(&mut headers.user, &attr, self.options.mtime_ns);
+            self.write_changes(&mut headers, &attr, set);
             let asked = clock::now();
-            let copied =
-                copy_object(&*self.store, &self.lanes, (key, &object.version), key, headers, Require::Anything);
+            let source = (key, &object.version);
+            let copied = copy_object(&*self.store, &self.lanes, source, key, headers, Require::Anything);
             let version = match copied.await {
                 Ok(version) => version,
                 Err(Error::Stale) => continue,
                 Err(err) => return Err(err),
             };
             // The bytes are the same, though the ETag of a multipart object is not.
-            self.contents.copied((key, &object.version), (key, &version));
-            if let (Some(file), Some(state)) = (file, state.as_deref_mut()) {
-                let same = state.version.as_ref().is_some_and(|known| known.same_content(&object.version));
-                if same {
-                    state.version = Some(version.clone());
-                    if let Some(node) = self.tree().get_mut(file.id) {
-                        node.payload.pages = Some(version.clone());
-                    }
+            self.contents.copied(source, (key, &version));
+            let mut state = file.state.write().await;
+            if state.version.as_ref().is_some_and(|known| known.same_content(&object.version)) {
+                state.version = Some(version.clone());
+                if let Some(node) = self.tree().get_mut(file.id) {
+                    node.payload.pages = node.payload.pages.take().map(|_| version.clone());
                 }
             }
-            return Ok(Known { attr: Attr { size: version.size, ..attr }, version: Some(version), asked: Some(asked) });
+            return Ok(Known { version: Some(version), attr, asked: Some(asked) });
         }
         Err(Error::Stale)
+    }
+
+    /// Puts into `headers` what is in `set`, and the time if there is none: a copy would get another.
+    fn write_changes(&self, headers: &mut Headers, attr: &Attr, set: &SetAttr) {
+        let owner = set.mode.is_some() || set.uid.is_some() || set.gid.is_some();
+        if owner && self.options.perms == Perms::Stored {
+            metadata::write_owner(&mut headers.user, attr);
+        }
+        if set.mtime.is_some() || metadata::read(&headers.user).mtime.is_none() {
+            metadata::write_mtime(&mut headers.user, attr.mtime, self.options.mtime_ns);
+        }
     }
 }

@@ -11,7 +11,7 @@ use super::{
     file::DirHandle,
     known::{self, Known},
     lock,
-    settle::{child_key, has_local},
+    settle::child_key,
     types::{DirEntry, DirName, Fh, Found, Invalidation, NodeId},
 };
 use crate::{
@@ -57,10 +57,10 @@ impl<S: Store> Fs<S> {
         let listing = self.listing(&key).await?;
         let mut tree = self.tree();
         self.refresh(&mut tree, id, &key, &listing, stamp);
-        if id != NodeId::ROOT && listing.is_nothing() && !has_local(&tree, id) {
+        if id != NodeId::ROOT && listing.is_nothing() && !self.has_local(&tree, id) {
             return Err(Error::Stale);
         }
-        let handle = snapshot(&tree, id, &listing)?;
+        let handle = self.snapshot(&tree, id, &listing)?;
         drop(tree);
         Ok(self.handles.open_dir(handle))
     }
@@ -137,7 +137,7 @@ impl<S: Store> Fs<S> {
         for (name, child) in children {
             let Ok(child_key) = child_key(tree, id, &name) else { continue };
             let listed = listing.names.get(&name);
-            let here_only = has_local(tree, child);
+            let here_only = self.has_local(tree, child);
             let Some(node) = tree.get_mut(child) else { continue };
             let known = &mut node.payload.known;
             if here_only || known.asked > Some(listing.asked) {
@@ -166,41 +166,44 @@ impl<S: Store> Fs<S> {
             if let Some(known) = memory.peek_mut(&child)
                 && known.version.as_ref().is_some_and(|known| known.same(version))
             {
-                known.asked = known.asked.max(Some(listing.asked));
+                known.asked = known.asked.map(|asked| asked.max(listing.asked));
             }
         }
     }
-}
 
-/// The listing with what is only here.
-fn snapshot(tree: &Tree<Payload>, id: NodeId, listing: &Listing) -> Result<DirHandle> {
-    let dir = tree.key(id).ok_or(Error::Stale)?;
-    let above = tree.get(id).and_then(|node| node.place.as_ref()).map_or(NodeId::ROOT, |(parent, _)| *parent);
-    let own = if id == NodeId::ROOT { NodeId::ROOT.0 } else { dir.ino() };
-    let up = if above == NodeId::ROOT { NodeId::ROOT.0 } else { tree.key(above).map_or(own, |key| key.ino()) };
-    let mut names: BTreeMap<&Name, Kind> =
-        listing.names.iter().map(|(name, version)| (name, kind_of(version.as_ref()))).collect();
-    for (name, child) in tree.children(id) {
-        let Some(node) = tree.get(child) else { continue };
-        let listed = listing.names.get(name).and_then(Option::as_ref);
-        let link = node.kind == Kind::Symlink
-            && listed.zip(node.payload.known.version.as_ref()).is_some_and(|(a, b)| a.same_content(b));
-        if link || has_local(tree, child) {
-            names.insert(name, node.kind);
+    /// The listing with what is only here.
+    fn snapshot(&self, tree: &Tree<Payload>, id: NodeId, listing: &Listing) -> Result<DirHandle> {
+        let dir = tree.key(id).ok_or(Error::Stale)?;
+        let above = tree.get(id).and_then(|node| node.place.as_ref()).map_or(NodeId::ROOT, |(parent, _)| *parent);
+        let own = if id == NodeId::ROOT { NodeId::ROOT.0 } else { dir.ino() };
+        let up = if above == NodeId::ROOT { NodeId::ROOT.0 } else { tree.key(above).map_or(own, |key| key.ino()) };
+        let mut names: BTreeMap<&Name, Kind> =
+            listing.names.iter().map(|(name, version)| (name, kind_of(version.as_ref()))).collect();
+        for (name, child) in tree.children(id) {
+            let Some(node) = tree.get(child) else { continue };
+            let listed = listing.names.get(name).and_then(Option::as_ref);
+            let link = node.kind == Kind::Symlink
+                && listed.zip(node.payload.known.version.as_ref()).is_some_and(|(a, b)| a.same_content(b));
+            let here_only = self.has_local(tree, child);
+            // Closed while the listing was under way.
+            let newer = node.payload.known.asked > Some(listing.asked) && node.payload.known.version.is_some();
+            if link || newer || here_only {
+                names.insert(name, node.kind);
+            }
         }
+        let dots = [(DirName::Dot, own), (DirName::DotDot, up)];
+        let mut entries: Vec<DirEntry> = Vec::with_capacity(names.len() + dots.len());
+        for (at, (name, ino)) in (1..=DOTS).zip(dots) {
+            entries.push(DirEntry { next: at, name, ino, kind: Kind::Dir });
+        }
+        for (at, (name, kind)) in (DOTS + 1..).zip(names) {
+            let ino = Key::new(&format!("{}{}", directory(&dir), name.as_str())).ino();
+            entries.push(DirEntry { next: at, name: DirName::Name(name.clone()), ino, kind });
+        }
+        let versions: HashMap<Name, Version> =
+            listing.names.iter().filter_map(|(name, version)| Some((name.clone(), version.clone()?))).collect();
+        Ok(DirHandle { entries, versions })
     }
-    let dots = [(DirName::Dot, own), (DirName::DotDot, up)];
-    let mut entries: Vec<DirEntry> = Vec::with_capacity(names.len() + dots.len());
-    for (at, (name, ino)) in (1..=DOTS).zip(dots) {
-        entries.push(DirEntry { next: at, name, ino, kind: Kind::Dir });
-    }
-    for (at, (name, kind)) in (DOTS + 1..).zip(names) {
-        let ino = Key::new(&format!("{}{}", directory(&dir), name.as_str())).ino();
-        entries.push(DirEntry { next: at, name: DirName::Name(name.clone()), ino, kind });
-    }
-    let versions: HashMap<Name, Version> =
-        listing.names.iter().filter_map(|(name, version)| Some((name.clone(), version.clone()?))).collect();
-    Ok(DirHandle { entries, versions })
 }
 
 /// A listing does not tell symlinks from files.

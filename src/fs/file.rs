@@ -14,7 +14,7 @@ use super::types::{DirEntry, Fh, NodeId};
 use crate::{
     cache::{Content, Readahead},
     error::{Error, Result},
-    model::version::Version,
+    model::{key::Name, version::Version},
     upload::dirty::Dirty,
 };
 
@@ -28,7 +28,12 @@ pub(super) struct File {
     /// May be held over I/O, as `turn` may. No two files are locked at once but by a rename, which see.
     pub(super) state: RwLock<State>,
     /// There are bytes, or a new name, that the bucket does not have. Set with `state` held; read without.
-    pub(super) dirty: AtomicBool,
+    dirty: AtomicBool,
+    /// The name that it lost to another host while it was open. Closing it after a write takes the name back: the last
+    /// close wins.
+    former: Mutex<Option<(NodeId, Name)>>,
+    /// How many files of the mount are dirty.
+    locals: Arc<AtomicU64>,
 }
 
 #[derive(Debug, Default)]
@@ -41,16 +46,21 @@ pub(super) struct State {
     pub(super) dirty: Option<Dirty>,
     /// Counts writes, so that an upload can tell whether it still has the newest.
     pub(super) writes: u64,
+    /// A request was sent that may have made the object, whatever became of it.
+    pub(super) tried: bool,
 }
 
 impl File {
-    pub(super) fn new(id: NodeId, version: Option<Version>) -> Arc<Self> {
+    pub(super) fn new(id: NodeId, version: Option<Version>, locals: &Arc<AtomicU64>) -> Arc<Self> {
         let state = State { version, ..State::default() };
+        let locals = Arc::clone(locals);
         Arc::new(Self {
             id,
             turn: tokio::sync::Mutex::default(),
             state: RwLock::new(state),
             dirty: AtomicBool::new(false),
+            former: Mutex::default(),
+            locals,
         })
     }
 
@@ -59,7 +69,25 @@ impl File {
     }
 
     pub(super) fn set_dirty(&self, dirty: bool) {
-        self.dirty.store(dirty, Ordering::Release);
+        match (self.dirty.swap(dirty, Ordering::AcqRel), dirty) {
+            (false, true) => self.locals.fetch_add(1, Ordering::AcqRel),
+            (true, false) => self.locals.fetch_sub(1, Ordering::AcqRel),
+            _ => 0,
+        };
+    }
+
+    /// Another host took the name away.
+    pub(super) fn lose_name(&self, place: (NodeId, Name)) {
+        *lock(&self.former) = Some(place);
+    }
+
+    pub(super) fn former(&self) -> Option<(NodeId, Name)> {
+        lock(&self.former).clone()
+    }
+
+    /// It has a name again, or shall have none: unlinked here.
+    pub(super) fn forget_former(&self) {
+        *lock(&self.former) = None;
     }
 }
 
@@ -78,7 +106,7 @@ pub(super) struct Handle {
 pub(super) struct DirHandle {
     pub(super) entries: Vec<DirEntry>,
     /// By name, for entries that are objects: what the listing said.
-    pub(super) versions: HashMap<crate::model::key::Name, Version>,
+    pub(super) versions: HashMap<Name, Version>,
 }
 
 /// All handles of a mount. As many as the kernel has open files.
@@ -125,4 +153,10 @@ impl Handles {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().expect("nothing panics while it holds this lock")
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        self.set_dirty(false);
+    }
 }

@@ -2,18 +2,26 @@
 
 use std::{sync::Arc, time::Instant};
 
+use bytes::Bytes;
+
 use super::{
-    Fs,
+    Fs, Payload,
     file::{File, State},
     known::{self, Known},
-    types::Fh,
+    settle::child_key,
+    types::{Fh, NodeId},
 };
 use crate::{
     cache::{Content, Readahead},
     clock,
     error::{Error, Result},
-    model::{attr::Attr, key::Key, version::Version},
-    store::{Copy, Require, SINGLE_MAX, Store},
+    model::{
+        attr::{Attr, Kind},
+        key::{Key, Name},
+        tree::Tree,
+        version::Version,
+    },
+    store::{Copy, Require, SINGLE_MAX, Store, probe::Support},
     upload::{
         dirty::{Dirty, Piece},
         multipart::{self, Stream},
@@ -45,24 +53,38 @@ impl<S: Store> Fs<S> {
         self.flush(fh).await
     }
 
-    /// Uploads everything dirty; for unmount. Gives what failed, by key.
+    /// Uploads everything dirty; for unmount. Gives what failed, by key; that stays dirty.
     pub async fn flush_all(&self) -> Vec<(String, Error)> {
-        let dirty: Vec<Arc<File>> = {
-            let tree = self.tree();
-            tree.iter()
-                .filter(|(_, node)| node.payload.is_local())
-                .filter_map(|(_, n)| n.payload.file.clone())
-                .collect()
-        };
         let mut failed = Vec::new();
-        for file in dirty {
+        for file in self.locals() {
             if let Err(err) = self.upload(&file).await {
-                let key = self.tree().key(file.id).map_or_else(String::new, |key| key.as_str().to_owned());
-                self.keep_lost(&file, &err).await;
-                failed.push((key, err));
+                failed.push((self.name_of(&file), err));
             }
         }
         failed
+    }
+
+    /// Puts everything dirty where an administrator finds it, without asking the bucket; for the very end.
+    pub async fn keep_all(&self, reason: &Error) -> Vec<(String, Error)> {
+        let mut kept = Vec::new();
+        for file in self.locals() {
+            let name = self.name_of(&file);
+            let mut state = file.state.write().await;
+            if self.keep(&file, &mut state, reason) {
+                kept.push((name, reason.clone()));
+            }
+        }
+        kept
+    }
+
+    fn locals(&self) -> Vec<Arc<File>> {
+        let tree = self.tree();
+        let local = tree.iter().filter(|(_, node)| node.payload.is_local());
+        local.filter_map(|(_, node)| node.payload.file.clone()).collect()
+    }
+
+    fn name_of(&self, file: &File) -> String {
+        self.tree().key(file.id).map_or_else(String::new, |key| key.as_str().to_owned())
     }
 
     /// Sends a file to the bucket, as it is when this is called or newer.
@@ -74,42 +96,81 @@ impl<S: Store> Fs<S> {
 
     /// As [`Fs::upload`], for callers that hold the file's turn.
     pub(super) async fn upload_in_turn(&self, file: &Arc<File>) -> Result<()> {
-        loop {
-            let mut state = file.state.write().await;
-            let Some(dirty) = &mut state.dirty else { return Ok(()) };
-            let (key, attr) = {
-                let tree = self.tree();
-                let Some(node) = tree.get(file.id) else { return Ok(()) };
-                if node.place.is_none() {
-                    return Ok(()); // unlinked: nobody wants it
-                }
-                // Below a directory that another host removed there is no name any more.
-                (tree.key(file.id).ok_or(Error::Stale)?, node.payload.known.attr)
-            };
-            let fence = self.fences.raise(&key);
-            if let Some(sent) = self.send_copy(&key, dirty, attr).await? {
-                let content = self.contents.get(&key, &sent.version);
-                self.publish(file, &mut state, &key, sent, content);
-                return Ok(());
-            }
-            self.materialize(dirty).await?;
-            let stream = dirty.stream.take();
-            let writes = state.writes;
-            // Readers go on while the bytes travel; writers wait.
-            let state = state.downgrade();
-            let sent = self.send(&key, state.dirty.as_ref().expect("seen above"), stream, attr).await?;
-            drop(state);
-            let mut state = file.state.write().await;
-            if state.writes != writes {
-                // What was sent is in the bucket, but it is not the newest.
-                state.version = Some(sent.version);
-                continue;
-            }
-            let content = self.adopt(&key, &state, &sent.version);
+        let mut state = file.state.write().await;
+        let Some((key, attr)) = self.wanted_name(file)? else { return Ok(()) };
+        let State { dirty: Some(dirty), tried, writes, .. } = &mut *state else { return Ok(()) };
+        let fence = self.fences.raise(&key);
+        *tried = true;
+        if let Some(sent) = self.send_copy(&key, dirty, attr).await? {
+            let content = self.contents.get(&key, &sent.version);
             self.publish(file, &mut state, &key, sent, content);
-            drop(fence);
             return Ok(());
         }
+        self.materialize(dirty).await?;
+        let (before, stream) = (*writes, dirty.stream.take());
+        let sent = if dirty.size > self.lanes.part_size {
+            // Readers go on while the bytes travel; writers wait.
+            let state = state.downgrade();
+            self.send_parts(&key, state.dirty.as_ref().expect("seen above"), stream, attr).await
+        } else {
+            if let Some(stream) = stream {
+                stream.abort(&*self.store).await;
+            }
+            let room = self.lanes.room(dirty.size).await;
+            let (bytes, exclusive, unanswered) =
+                (dirty.staging.read(0..dirty.size)?, dirty.exclusive, dirty.unanswered);
+            drop(state);
+            let sent = self.send_bytes(&key, bytes, attr, exclusive, unanswered).await;
+            drop(room);
+            sent
+        };
+        let mut state = file.state.write().await;
+        if let Some(dirty) = &mut state.dirty {
+            // Whatever is there now is ours, or may be.
+            dirty.unanswered |= matches!(sent, Err(Error::Unavailable(_)));
+            dirty.exclusive &= sent.is_err();
+        }
+        let sent = sent?;
+        if state.writes != before || state.dirty.is_none() {
+            // Somebody writes on: what this flush was for is in the bucket, and theirs will bring the rest.
+            state.version = Some(sent.version);
+            return Ok(());
+        }
+        let content = self.adopt(&key, &state, &sent.version);
+        self.publish(file, &mut state, &key, sent, content);
+        drop(fence);
+        Ok(())
+    }
+
+    /// The key that a file is to be uploaded to, and its attributes; `None` if it was unlinked, and nobody wants it.
+    fn wanted_name(&self, file: &File) -> Result<Option<(Key, Attr)>> {
+        let mut tree = self.tree();
+        if let Some((parent, name)) = file.former()
+            && tree.get(file.id).is_some_and(|node| node.place.is_none())
+        {
+            self.reclaim(&mut tree, file, parent, name)?;
+        }
+        let Some(node) = tree.get(file.id) else { return Ok(None) };
+        let attr = node.payload.known.attr;
+        if node.place.is_none() {
+            return Ok(None);
+        }
+        // Below a directory that another host removed there is no name any more.
+        Ok(Some((tree.key(file.id).ok_or(Error::Stale)?, attr)))
+    }
+
+    /// Another host gave the name to another version while this one was open and written: the last close wins.
+    fn reclaim(&self, tree: &mut Tree<Payload>, file: &File, parent: NodeId, name: Name) -> Result<()> {
+        let key = child_key(tree, parent, &name)?;
+        if let Some(now) = tree.child(parent, &name) {
+            if self.has_local(tree, now) || tree.get(now).is_some_and(|node| node.kind == Kind::Dir) {
+                return Err(Error::Stale);
+            }
+            self.orphan(tree, now, &key);
+        }
+        tree.rename(file.id, parent, name);
+        file.forget_former();
+        Ok(())
     }
 
     /// What was sent need not be downloaded.
@@ -139,30 +200,30 @@ impl<S: Store> Fs<S> {
         self.forget_key(key, parent.as_ref());
         if let Some(node) = tree.get_mut(file.id) {
             node.payload.pages = Some(sent.version.clone());
-            node.payload.known = Known { version: Some(sent.version), attr: sent.attr, asked: Some(sent.at) };
+            let attr = Attr { size: sent.version.size, ..sent.attr };
+            node.payload.known = Known { version: Some(sent.version), attr, asked: Some(sent.at) };
         }
         file.set_dirty(false);
     }
 
-    /// One PUT up to the part size, parts beyond.
-    async fn send(&self, key: &Key, dirty: &Dirty, stream: Option<Stream>, attr: Attr) -> Result<Sent> {
-        let parts = dirty.size > self.lanes.part_size;
-        let can = if parts { self.conditional().complete } else { self.conditional().absent };
-        let require = if dirty.exclusive && can.works() { Require::Absent } else { Require::Anything };
-        if parts {
-            return self.send_parts(key, dirty, stream, attr, require).await;
-        }
-        if let Some(stream) = stream {
-            stream.abort(&*self.store).await;
-        }
-        let _room = self.lanes.room(dirty.size).await;
-        let bytes = dirty.staging.read(0..dirty.size)?;
+    /// One PUT. After an attempt that nobody answered, an object of these very bytes is the one of that attempt.
+    async fn send_bytes(&self, key: &Key, bytes: Bytes, attr: Attr, exclusive: bool, unanswered: bool) -> Result<Sent> {
+        let require = requirement(exclusive, self.conditional().absent);
         let head = &bytes[..bytes.len().min(usize::try_from(HEAD).expect("64 KiB"))];
         let headers = known::new_headers(&self.options, key, &attr, head);
         let at = clock::now();
-        let version = self.store.put(key, bytes, &headers, require).await?;
-        if version.size != dirty.size {
-            return Err(Error::unavailable(format!("{} of {} bytes arrived", version.size, dirty.size)));
+        let version = match self.store.put(key, bytes.clone(), &headers, require).await {
+            Err(Error::Exists) if unanswered => {
+                let object = self.store.head(key).await?;
+                if object.headers.user != headers.user || object.version.size != bytes.len() as u64 {
+                    return Err(Error::Exists);
+                }
+                Version { modified: None, ..object.version }
+            }
+            sent => sent?,
+        };
+        if version.size != bytes.len() as u64 {
+            return Err(Error::unavailable(format!("{} of {} bytes arrived", version.size, bytes.len())));
         }
         Ok(Sent { version, at, attr })
     }
@@ -192,27 +253,38 @@ impl<S: Store> Fs<S> {
         }
     }
 
-    async fn send_parts(
-        &self,
-        key: &Key,
-        dirty: &Dirty,
-        stream: Option<Stream>,
-        attr: Attr,
-        require: Require,
-    ) -> Result<Sent> {
-        let mut stream = match stream {
-            // The application set another time after the first part went: the headers are fixed by then.
-            Some(stream) if stream.upload.key == *key && stream.mtime.whole() == attr.mtime.whole() => stream,
-            Some(stream) if stream.upload.key == *key && !dirty.time_set => stream,
+    async fn send_parts(&self, key: &Key, dirty: &Dirty, stream: Option<Stream>, attr: Attr) -> Result<Sent> {
+        // The headers were fixed when the first part went: another time that was set since needs other headers.
+        let fits = |stream: &Stream| {
+            stream.upload.key == *key && (!dirty.time_set || stream.mtime.whole() == attr.mtime.whole())
+        };
+        match stream {
+            Some(stream) if fits(&stream) => match self.send_rest(key, dirty, stream, attr).await {
+                Err(Error::Exists) => Err(Error::Exists),
+                Err(err) => {
+                    log::info!("{key} is sent again as a whole: {err}");
+                    self.send_anew(key, dirty, attr).await
+                }
+                sent => sent,
+            },
             other => {
                 if let Some(stream) = other {
                     stream.abort(&*self.store).await;
                 }
-                let head = dirty.staging.read(0..HEAD)?;
-                let headers = known::new_headers(&self.options, key, &attr, &head);
-                Stream::begin(&*self.store, &self.lanes, key, &headers, attr.mtime).await?
+                self.send_anew(key, dirty, attr).await
             }
-        };
+        }
+    }
+
+    async fn send_anew(&self, key: &Key, dirty: &Dirty, attr: Attr) -> Result<Sent> {
+        let head = dirty.staging.read(0..HEAD)?;
+        let headers = known::new_headers(&self.options, key, &attr, &head);
+        let stream = Stream::begin(&*self.store, &self.lanes, key, &headers, attr.mtime).await?;
+        self.send_rest(key, dirty, stream, attr).await
+    }
+
+    /// Sends what is not sent yet, and ends the upload.
+    async fn send_rest(&self, key: &Key, dirty: &Dirty, mut stream: Stream, attr: Attr) -> Result<Sent> {
         let attr = Attr { mtime: stream.mtime, ..attr };
         loop {
             let left = dirty.size - stream.handed_over(&self.lanes).min(dirty.size);
@@ -225,6 +297,7 @@ impl<S: Store> Fs<S> {
                 return Err(err);
             }
         }
+        let require = requirement(dirty.exclusive, self.conditional().complete);
         let at = clock::now();
         let version = Version { size: dirty.size, ..stream.complete(&*self.store, require).await? };
         let object = self.store.head(key).await?;
@@ -248,30 +321,65 @@ impl<S: Store> Fs<S> {
         Ok(())
     }
 
-    /// Nobody has the file open any more, and it could not be uploaded: the bytes go where an administrator finds them,
-    /// and the name shows the bucket again.
-    pub(super) async fn keep_lost(&self, file: &Arc<File>, err: &Error) {
+    /// The last opener goes, and the file could not be uploaded: the bytes go where an administrator finds them, and the
+    /// name shows the bucket again. `false`: somebody opened it meanwhile, and may have better luck.
+    pub(super) async fn keep_lost(&self, file: &Arc<File>, err: &Error) -> bool {
         let mut state = file.state.write().await;
-        let Some(dirty) = state.dirty.take() else { return };
-        let size = dirty.size;
-        if let Some(stream) = dirty.stream {
+        if self.tree().get(file.id).is_some_and(|node| node.opens > 1) {
+            return false;
+        }
+        if let Some(stream) = state.dirty.as_mut().and_then(|dirty| dirty.stream.take()) {
             stream.abort(&*self.store).await;
         }
+        self.keep(file, &mut state, err);
+        true
+    }
+
+    /// Whether there was something to keep.
+    fn keep(&self, file: &Arc<File>, state: &mut State, err: &Error) -> bool {
+        let Some(dirty) = state.dirty.take() else { return false };
+        file.set_dirty(false);
         let mut tree = self.tree();
         let key = tree.key(file.id);
-        file.set_dirty(false);
+        let former = file.former();
         if let Some(node) = tree.get_mut(file.id) {
             node.payload.known.asked = None;
             node.payload.pages = None;
-        }
-        if let Some(key) = key {
-            match dirty.staging.keep(size, &err.to_string()) {
-                Ok(path) => log::error!("{key} could not be uploaded ({err}); its bytes are in {}", path.display()),
-                Err(io) => log::error!("{key} could not be uploaded ({err}), and its bytes not be kept: {io}"),
-            }
-            if state.version.is_none() {
-                self.orphan(&mut tree, file.id, &key);
+            if node.place.is_none() && former.is_none() {
+                drop(dirty); // unlinked: nobody wants it
+                return false;
             }
         }
+        let name = key.as_ref().map_or("a file without a name", Key::as_str);
+        match dirty.staging.keep(dirty.size, &err.to_string()) {
+            Ok(path) => log::error!("{name} could not be uploaded ({err}); its bytes are in {}", path.display()),
+            Err(io) => log::error!("{name} could not be uploaded ({err}), and its bytes not be kept: {io}"),
+        }
+        if let Some(key) = key.filter(|_| state.version.is_none()) {
+            self.orphan(&mut tree, file.id, &key);
+            file.forget_former();
+        }
+        true
     }
+
+    /// Drops what was written to a file that was unlinked here. Whether it was.
+    pub(super) async fn discard(&self, file: &Arc<File>) -> bool {
+        let unlinked = |tree: &Tree<Payload>| tree.get(file.id).is_none_or(|node| node.place.is_none());
+        if file.former().is_some() || !unlinked(&self.tree()) {
+            return false;
+        }
+        let mut state = file.state.write().await;
+        if let Some(mut dirty) = state.dirty.take() {
+            if let Some(stream) = dirty.stream.take() {
+                stream.abort(&*self.store).await;
+            }
+            drop(dirty);
+        }
+        file.set_dirty(false);
+        true
+    }
+}
+
+fn requirement(exclusive: bool, can: Support) -> Require {
+    if exclusive && can.works() { Require::Absent } else { Require::Anything }
 }

@@ -114,6 +114,8 @@ pub struct Fs<S: Store> {
     names: RwLock<()>,
     yard: Arc<Yard>,
     lanes: Lanes,
+    /// Files that are dirty.
+    locals: Arc<AtomicU64>,
     hidden: AtomicU64,
     hits: AtomicU64,
     misses: AtomicU64,
@@ -155,6 +157,7 @@ impl<S: Store> Fs<S> {
             tickets: Mutex::new(lru(TICKETS_LEN)),
             invalidations,
             names: RwLock::new(()),
+            locals: Arc::default(),
             hidden: AtomicU64::new(0),
             hits: AtomicU64::new(0),
             misses: AtomicU64::new(0),
@@ -199,7 +202,8 @@ impl<S: Store> Fs<S> {
     }
 
     fn remember(&self, key: Key, known: Known) {
-        if known.version.is_some() {
+        // A guess from a listing is not worth it.
+        if known.version.is_some() && known.asked.is_some() {
             lock(&self.memory).put(key, known);
         }
     }

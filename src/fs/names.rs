@@ -7,9 +7,10 @@ use bytes::Bytes;
 use super::{
     Fs, Payload,
     ask::Hint,
+    file::File,
     known::{self, Known, Seen},
     lock,
-    settle::{Asking, child_key, has_local, is_fresh},
+    settle::{Asking, child_key, is_fresh},
     types::{Caller, Found, NodeId},
 };
 use crate::{
@@ -44,8 +45,13 @@ impl<S: Store> Fs<S> {
     }
 
     pub async fn lookup(&self, parent: NodeId, name: &OsStr, caller: Caller) -> Result<Found> {
+        let raw = name;
         let name = parse(parent, name).map_err(absent_if_bad)?;
-        self.recall(parent, &name);
+        if self.recall(parent, &name)
+            && let Some(found) = self.try_lookup(parent, raw, caller)
+        {
+            return found;
+        }
         loop {
             let id = match self.asking(parent, &name)? {
                 Asking::Ask(..) => self.resolve(parent, &name).await?,
@@ -60,16 +66,16 @@ impl<S: Store> Fs<S> {
         }
     }
 
-    /// Gives a name that the kernel forgot its node again, if what is remembered of it is still worth something.
-    fn recall(&self, parent: NodeId, name: &Name) {
+    /// Gives a name that the kernel forgot its node again, if it is remembered.
+    fn recall(&self, parent: NodeId, name: &Name) -> bool {
         let mut tree = self.tree();
-        let Ok(key) = child_key(&tree, parent, name) else { return };
+        let Ok(key) = child_key(&tree, parent, name) else { return false };
         if tree.child(parent, name).is_some() {
-            return;
+            return false;
         }
-        if let Some(known) = lock(&self.memory).pop(&key) {
-            tree.attach(parent, name.clone(), key.ino(), known.attr.kind, Payload::new(known));
-        }
+        let Some(known) = lock(&self.memory).pop(&key) else { return false };
+        tree.attach(parent, name.clone(), key.ino(), known.attr.kind, Payload::new(known));
+        true
     }
 
     /// The kernel gives back `lookups` references. Saturating: a successor may not know of all.
@@ -85,6 +91,7 @@ impl<S: Store> Fs<S> {
 
     /// `mode`: permission bits after the umask.
     pub async fn mkdir(&self, parent: NodeId, name: &OsStr, mode: u32, caller: Caller) -> Result<Found> {
+        let _names = self.names.read().await;
         let (name, key, above) = self.place(parent, name)?;
         let marker = key.marker();
         let fence = self.fences.raise(&key);
@@ -101,6 +108,7 @@ impl<S: Store> Fs<S> {
         if target.len() > TARGET_MAX {
             return Err(Error::NameTooLong);
         }
+        let _names = self.names.read().await;
         let (name, key, above) = self.place(parent, name)?;
         let fence = self.fences.raise(&key);
         let attr = Attr { size: target.len() as u64, ..self.attr_below(&above, Kind::Symlink, 0o777, caller) };
@@ -115,6 +123,25 @@ impl<S: Store> Fs<S> {
 
     /// Where a symlink leads.
     pub async fn readlink(&self, id: NodeId) -> Result<Bytes> {
+        match self.target(id).await {
+            // Another host replaced it since it was looked up: the answer is what the name leads to now.
+            Err(Error::Stale | Error::NotFound) => {
+                let (parent, name) = {
+                    let mut tree = self.tree();
+                    let node = tree.get_mut(id).ok_or(Error::Stale)?;
+                    node.payload.known.asked = None;
+                    node.place.clone().ok_or(Error::Stale)?
+                };
+                let now = self.resolve(parent, &name).await?;
+                let target = self.target(now).await;
+                self.tidy(&mut self.tree(), now);
+                target
+            }
+            target => target,
+        }
+    }
+
+    async fn target(&self, id: NodeId) -> Result<Bytes> {
         let (key, version) = {
             let tree = self.tree();
             let node = tree.get(id).ok_or(Error::Stale)?;
@@ -135,50 +162,61 @@ impl<S: Store> Fs<S> {
     pub async fn unlink(&self, parent: NodeId, name: &OsStr) -> Result<()> {
         let name = parse(parent, name)?;
         let id = self.held(parent, &name).await?;
-        let file = {
-            let tree = self.tree();
-            let node = tree.get(id).ok_or(Error::NotFound)?;
-            if node.kind == Kind::Dir {
-                return Err(Error::IsDir);
-            }
-            node.payload.file.clone()
-        };
+        let file = self.pin(id)?.ok_or(Error::IsDir)?;
+        let done = self.unlink_pinned(parent, &name, &file).await;
+        self.let_go(&file).await;
+        done
+    }
+
+    async fn unlink_pinned(&self, parent: NodeId, name: &Name, file: &Arc<File>) -> Result<()> {
+        let _names = self.names.read().await;
         // An upload under way ends first: deleting before it would let it bring the name back.
-        let _turn = match &file {
-            Some(file) => Some(file.turn.lock().await),
-            None => None,
+        let _turn = file.turn.lock().await;
+        let key = child_key(&self.tree(), parent, name)?;
+        let uploaded = {
+            let state = file.state.read().await;
+            state.version.is_some() || state.tried
         };
-        let mut state = match &file {
-            Some(file) => Some(file.state.write().await),
-            None => None,
-        };
-        let key = child_key(&self.tree(), parent, &name)?;
-        let fence = self.fences.raise(&key);
-        let version = self.tree().get(id).and_then(|node| node.payload.known.version.clone());
-        let uploaded = state.as_ref().map_or(version.is_some(), |state| state.version.is_some());
         if uploaded {
-            self.secure(id, &key, state.as_deref_mut()).await;
+            self.secure(file, &key).await;
+        }
+        let fence = self.fences.raise(&key);
+        if uploaded {
             self.keep_parent(parent, &key).await?;
             self.store.delete(&key, Require::Anything).await?;
         }
+        self.drop_stream(file).await;
         self.forget_key(&key, self.tree().key(parent).as_ref());
         let mut tree = self.tree();
-        if tree.child(parent, &name) == Some(id) {
-            drop(tree.detach(id));
+        if tree.child(parent, name) == Some(file.id) {
+            file.forget_former();
+            drop(tree.detach(file.id));
         }
         drop(tree);
         drop(fence);
         Ok(())
     }
 
+    /// Parts that were sent of a file that will not be uploaded under the name they are for.
+    pub(super) async fn drop_stream(&self, file: &File) {
+        if !file.is_dirty() {
+            return;
+        }
+        let stream = file.state.write().await.dirty.as_mut().and_then(|dirty| dirty.stream.take());
+        if let Some(stream) = stream {
+            stream.abort(&*self.store).await;
+        }
+    }
+
     pub async fn rmdir(&self, parent: NodeId, name: &OsStr) -> Result<()> {
         let name = parse(parent, name)?;
         let id = self.held(parent, &name).await?;
+        let _names = self.names.read().await;
         let key = {
             let tree = self.tree();
             match tree.get(id) {
                 Some(node) if node.kind != Kind::Dir => return Err(Error::NotDir),
-                Some(_) if has_local(&tree, id) => return Err(Error::NotEmpty),
+                Some(_) if self.has_local(&tree, id) => return Err(Error::NotEmpty),
                 Some(_) => child_key(&tree, parent, &name)?,
                 None => return Err(Error::NotFound),
             }
@@ -282,12 +320,17 @@ impl<S: Store> Fs<S> {
     }
 
     /// Before the object of a file goes that somebody here has open: gets the bytes that are not here yet, because
-    /// local handles outlive the name (unlink(2)). What cannot be had now is `Stale` for them later.
-    pub(super) async fn secure(&self, id: NodeId, key: &Key, state: Option<&mut super::file::State>) {
-        let (Some(state), true) = (state, self.tree().get(id).is_some_and(|node| node.opens > 0)) else { return };
-        let Some(version) = state.version.clone() else { return };
-        let content = state.content.get_or_insert_with(|| self.contents.get(key, &version));
-        let content = Arc::clone(content);
+    /// local handles outlive the name (unlink(2)). What cannot be had now is `Stale` for them later. The caller's own
+    /// pin does not count.
+    pub(super) async fn secure(&self, file: &File, key: &Key) {
+        if self.tree().get(file.id).is_none_or(|node| node.opens <= 1) {
+            return;
+        }
+        let content = {
+            let mut state = file.state.write().await;
+            let Some(version) = state.version.clone() else { return };
+            Arc::clone(state.content.get_or_insert_with(|| self.contents.get(key, &version)))
+        };
         if let Err(err) = self.contents.complete(&content).await {
             log::warn!("{key} is deleted while it is open, and its bytes could not be kept for the readers: {err}");
         }

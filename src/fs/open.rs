@@ -7,6 +7,7 @@ use std::{
 
 use super::{
     Fs, Payload,
+    ask::Hint,
     file::{File, Handle},
     known::{Known, Seen},
     names::parse,
@@ -14,7 +15,7 @@ use super::{
     types::{Caller, Fh, Found, NodeId, OpenMode, Opened},
 };
 use crate::{
-    cache::{Readahead, SMALL},
+    cache::{Content, Readahead, SMALL},
     clock,
     error::{Error, Result},
     model::{
@@ -55,7 +56,7 @@ impl<S: Store> Fs<S> {
             self.forget_key(&key, tree.key(parent).as_ref());
             let known = Known { version: None, attr, asked: Some(clock::now()) };
             let id = tree.attach(parent, name, key.ino(), Kind::File, Payload::new(known));
-            let file = File::new(id, None);
+            let file = File::new(id, None, &self.locals);
             file.state.try_write().expect("nobody else has it yet").dirty = Some(dirty);
             file.set_dirty(true);
             let node = tree.get_mut(id).expect("attached above");
@@ -95,9 +96,7 @@ impl<S: Store> Fs<S> {
             return Err(Error::ReadOnly);
         }
         let empties = open.truncate && open.write;
-        if !empties {
-            self.revalidate(id, caller).await?;
-        }
+        self.revalidate(id, caller, empties).await?;
         let file = self.hold(id)?;
         let opened = if empties { self.prepare_empty(&file, open).await } else { self.prepare(&file, open).await };
         if opened.is_err() {
@@ -123,11 +122,7 @@ impl<S: Store> Fs<S> {
     }
 
     async fn prepare(&self, file: &Arc<File>, open: OpenMode) -> Result<Opened> {
-        let (content, version) = {
-            let mut state = file.state.write().await;
-            let clean = state.dirty.is_none() && !open.write;
-            (clean.then(|| self.content_of(file, &mut state)).flatten(), state.version.clone())
-        };
+        let (content, version) = self.content_to_read(file, open).await;
         let size = self.tree().get(file.id).map_or(0, |node| node.payload.known.attr.size);
         let mut backing = None;
         if let Some(content) = content {
@@ -149,6 +144,20 @@ impl<S: Store> Fs<S> {
         Ok(self.opened(Arc::clone(file), open, size, backing, unchanged))
     }
 
+    /// The bytes that a reader will want, and their version. Does not wait for an upload.
+    async fn content_to_read(&self, file: &Arc<File>, open: OpenMode) -> (Option<Arc<Content>>, Option<Version>) {
+        {
+            let state = file.state.read().await;
+            if open.write || state.dirty.is_some() || state.content.is_some() {
+                let content = state.content.clone().filter(|_| !open.write && state.dirty.is_none());
+                return (content, state.version.clone());
+            }
+        }
+        let mut state = file.state.write().await;
+        let clean = state.dirty.is_none();
+        (clean.then(|| self.content_of(file, &mut state)).flatten(), state.version.clone())
+    }
+
     /// The object is not what it was: takes the answer and the bytes in one trip, for the open that comes next. However
     /// often it is replaced, that one finds everything here.
     async fn refetch(&self, parent: NodeId, name: &Name, key: Key, caller: Caller) -> Result<()> {
@@ -159,6 +168,7 @@ impl<S: Store> Fs<S> {
             && let Some(now) = self.settle(&mut tree, parent, name, &key, &answer)
         {
             self.leave_ticket_to_reopen(now, caller);
+            self.tidy(&mut tree, now);
         }
         Ok(())
     }
@@ -190,23 +200,33 @@ impl<S: Store> Fs<S> {
     }
 
     /// Counts one opener, and gives what all openers share.
-    pub(super) fn hold(&self, id: NodeId) -> Result<Arc<File>> {
+    fn hold(&self, id: NodeId) -> Result<Arc<File>> {
+        let kind = self.tree().get(id).ok_or(Error::Stale)?.kind;
+        match kind {
+            Kind::Dir => Err(Error::IsDir),
+            Kind::Symlink => Err(Error::Invalid),
+            Kind::File => self.pin(id)?.ok_or(Error::IsDir),
+        }
+    }
+
+    /// As an open, for whoever changes a file or symlink: all who do so meanwhile share one turn. `None` for
+    /// directories. To be ended by [`Fs::let_go`], with no lock held.
+    pub(super) fn pin(&self, id: NodeId) -> Result<Option<Arc<File>>> {
         let mut tree = self.tree();
         let node = tree.get_mut(id).ok_or(Error::Stale)?;
-        match node.kind {
-            Kind::Dir => return Err(Error::IsDir),
-            Kind::Symlink => return Err(Error::Invalid),
-            Kind::File => {}
+        if node.kind == Kind::Dir {
+            return Ok(None);
         }
         let version = node.payload.known.version.clone();
-        let file = node.payload.file.get_or_insert_with(|| File::new(id, version));
+        let file = node.payload.file.get_or_insert_with(|| File::new(id, version, &self.locals));
         let file = Arc::clone(file);
         node.opens += 1;
-        Ok(file)
+        Ok(Some(file))
     }
 
     /// Asks the bucket, unless an answer is at hand that serves an open, that the node is still what its name means.
-    async fn revalidate(&self, id: NodeId, caller: Caller) -> Result<()> {
+    /// For an open that empties the file its content does not matter.
+    async fn revalidate(&self, id: NodeId, caller: Caller, empties: bool) -> Result<()> {
         loop {
             let (parent, name, key, version) = {
                 let tree = self.tree();
@@ -223,7 +243,11 @@ impl<S: Store> Fs<S> {
                 (parent, name, key, node.payload.known.version.clone().ok_or(Error::Stale)?)
             };
             let stamp = self.fences.stamp(&key).await;
-            let answer = self.look_to_read(key.clone(), &version).await?;
+            let answer = if empties {
+                self.look(key.clone(), Hint::File(Some(version.clone()))).await?
+            } else {
+                self.look_to_read(key.clone(), &version).await?
+            };
             let there = {
                 let mut tree = self.tree();
                 if !self.fences.holds(stamp) {
@@ -231,7 +255,7 @@ impl<S: Store> Fs<S> {
                 }
                 let now = self.settle(&mut tree, parent, &name, &key, &answer);
                 let known = tree.get(id).and_then(|node| node.payload.known.version.as_ref());
-                if now == Some(id) && known.is_some_and(|known| known.same_content(&version)) {
+                if now == Some(id) && (empties || known.is_some_and(|known| known.same_content(&version))) {
                     return Ok(());
                 }
                 now.is_some()
@@ -254,23 +278,38 @@ impl<S: Store> Fs<S> {
         }
     }
 
-    async fn let_go(&self, file: &Arc<File>) {
-        let last = self.tree().get(file.id).is_some_and(|node| node.opens == 1);
-        if last
-            && file.is_dirty()
-            && let Err(err) = self.upload(file).await
-        {
-            self.keep_lost(file, &err).await;
+    /// One opener less. What the last one leaves dirty is uploaded, or kept for the administrator.
+    pub(super) async fn let_go(&self, file: &Arc<File>) {
+        while !self.leave(file) {
+            if self.discard(file).await {
+                continue;
+            }
+            let Err(err) = self.upload(file).await else { continue };
+            if self.keep_lost(file, &err).await {
+                continue;
+            }
+            // Somebody opened it meanwhile: theirs is the next try, unless they left just now.
+            if self.leave(file) {
+                return;
+            }
         }
+    }
+
+    /// Counts one opener less; not the last one of a dirty file, which has to be uploaded first.
+    fn leave(&self, file: &Arc<File>) -> bool {
         let mut tree = self.tree();
         let key = tree.key(file.id);
-        let Some(node) = tree.get_mut(file.id) else { return };
+        let Some(node) = tree.get_mut(file.id) else { return true };
+        if node.opens == 1 && file.is_dirty() {
+            return false;
+        }
         node.opens = node.opens.saturating_sub(1);
-        if node.opens == 0 && !file.is_dirty() {
+        if node.opens == 0 {
             node.payload.file = None;
         }
         if let (Some(payload), Some(key)) = (tree.reap(file.id), key) {
             self.remember(key, payload.known);
         }
+        true
     }
 }

@@ -112,7 +112,11 @@ impl<S: Store> Fs<S> {
             return Some(Arc::clone(content));
         }
         let version = state.version.as_ref()?;
-        let key = self.tree().key(file.id)?;
+        let key = {
+            let tree = self.tree();
+            let lost = || file.former().and_then(|(parent, name)| tree.child_key(parent, &name).ok());
+            tree.key(file.id).or_else(lost)?
+        };
         let content = self.contents.get(&key, version);
         state.content = Some(Arc::clone(&content));
         Some(content)

@@ -7,7 +7,7 @@ use super::{
     file::File,
     known::{self, Known},
     names::parse,
-    settle::{child_key, has_local},
+    settle::child_key,
     types::{NodeId, RenameMode},
 };
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
         key::{Key, Name},
         version::Version,
     },
-    store::{Require, Store},
+    store::{Require, Store, metadata},
     upload::copy::copy_object,
 };
 
@@ -65,16 +65,42 @@ impl<S: Store> Fs<S> {
         if kind == Kind::Dir {
             return self.rename_dir(source, &from, &to, target).await;
         }
-        let _names = self.names.read().await;
-        let file = self.tree().get(source).and_then(|node| node.payload.file.clone());
-        let _turn = match &file {
-            Some(file) => Some(file.turn.lock().await),
-            None => None,
+        let file = self.pin(source)?.ok_or(Error::Stale)?;
+        let over = match target.map(|target| self.pin(target)).transpose() {
+            Ok(over) => over.flatten(),
+            Err(_) => None, // gone meanwhile
         };
-        self.secure_target(target, &to.key).await;
-        match &file {
-            Some(file) if file.is_dirty() => self.rename_dirty(file, &from, &to).await,
-            _ => self.rename_clean(source, file.as_deref(), &from, &to, mode).await,
+        let done = self.rename_pinned(&file, over.as_ref(), &from, &to, mode).await;
+        for file in over.iter().chain([&file]) {
+            self.let_go(file).await;
+        }
+        done
+    }
+
+    async fn rename_pinned(
+        &self,
+        file: &Arc<File>,
+        over: Option<&Arc<File>>,
+        from: &End,
+        to: &End,
+        mode: RenameMode,
+    ) -> Result<()> {
+        let _names = self.names.read().await;
+        let mut both: Vec<&Arc<File>> = over.into_iter().chain([file]).collect();
+        both.sort_by_key(|file| file.id);
+        let mut turns = Vec::new();
+        for file in both {
+            turns.push(file.turn.lock().await);
+        }
+        if let Some(over) = over {
+            // Readers here who have the target open keep it; writers lose it.
+            self.secure(over, &to.key).await;
+            self.drop_stream(over).await;
+        }
+        if file.is_dirty() {
+            self.rename_dirty(file, from, to, mode).await
+        } else {
+            self.rename_clean(file, from, to, mode).await
         }
     }
 
@@ -85,17 +111,21 @@ impl<S: Store> Fs<S> {
 
     /// A file that is not uploaded, or not as it is now: only the name changes here, and what the bucket has under
     /// the old one goes. It is uploaded at once if it was there, so that no host misses it between the two.
-    async fn rename_dirty(&self, file: &Arc<File>, from: &End, to: &End) -> Result<()> {
-        let fences = [&from.key, &to.key].map(|key| self.fences.raise(key));
-        let uploaded = file.state.read().await.version.is_some();
-        {
+    async fn rename_dirty(&self, file: &Arc<File>, from: &End, to: &End, mode: RenameMode) -> Result<()> {
+        let _fence = self.fences.raise(&from.key);
+        self.drop_stream(file).await; // it is for the old key
+        let uploaded = {
             let mut state = file.state.write().await;
-            if let Some(stream) = state.dirty.as_mut().and_then(|dirty| dirty.stream.take()) {
-                stream.abort(&*self.store).await; // it is for the old key
+            let uploaded = state.version.is_some() || state.tried;
+            state.tried = false;
+            if let Some(dirty) = &mut state.dirty {
+                // The condition was about the old name.
+                dirty.exclusive = mode == RenameMode::NoReplace;
+                dirty.unanswered = false;
             }
-        }
+            uploaded
+        };
         self.move_node(file.id, from, to);
-        drop(fences);
         if !uploaded {
             return Ok(());
         }
@@ -103,24 +133,34 @@ impl<S: Store> Fs<S> {
             self.move_node(file.id, to, from);
             return Err(err);
         }
-        let _fence = self.fences.raise(&from.key);
         self.keep_parent(from.parent, &from.key).await?;
-        self.store.delete(&from.key, Require::Anything).await
+        self.store.delete(&from.key, Require::Anything).await?;
+        self.forget_name(from);
+        Ok(())
     }
 
-    async fn rename_clean(
-        &self,
-        source: NodeId,
-        file: Option<&File>,
-        from: &End,
-        to: &End,
-        mode: RenameMode,
-    ) -> Result<()> {
+    /// What was seen of the old name while it still was in the bucket.
+    fn forget_name(&self, from: &End) {
+        let mut tree = self.tree();
+        self.forget_key(&from.key, tree.key(from.parent).as_ref());
+        if let Some(seen) = tree.child(from.parent, &from.name)
+            && !self.has_local(&tree, seen)
+        {
+            self.orphan(&mut tree, seen, &from.key);
+        }
+    }
+
+    async fn rename_clean(&self, file: &Arc<File>, from: &End, to: &End, mode: RenameMode) -> Result<()> {
         let _fences = [&from.key, &to.key].map(|key| self.fences.raise(key));
         let exclusive = mode == RenameMode::NoReplace && self.conditional().copy.works();
         for _ in 0..TRIES {
             let object = self.store.head(&from.key).await?;
-            let headers = known::renamed_headers(&object.headers, &to.key);
+            let attr = known::file_attr(&self.options, &object);
+            let mut headers = known::renamed_headers(&object.headers, &to.key);
+            if metadata::read(&headers.user).mtime.is_none() {
+                // The copy would get another time than the object had.
+                metadata::write_mtime(&mut headers.user, attr.mtime, self.options.mtime_ns);
+            }
             let require = if exclusive { Require::Absent } else { Require::Anything };
             let asked = clock::now();
             let source_version = (&from.key, &object.version);
@@ -134,20 +174,17 @@ impl<S: Store> Fs<S> {
             // Before the old key goes: who reads on gets the bytes under the new one.
             self.contents.moved((&from.key, &object.version), (&to.key, &version));
             self.delete_if(&from.key, &object.version).await?;
-            let attr = known::file_attr(&self.options, &object);
-            self.move_node(source, from, to);
-            if let Some(file) = file {
-                let mut state = file.state.write().await;
-                if state.version.as_ref().is_some_and(|known| known.same_content(&object.version)) {
-                    state.version = Some(version.clone());
-                }
+            self.move_node(file.id, from, to);
+            let mut state = file.state.write().await;
+            let same = state.version.as_ref().is_some_and(|known| known.same_content(&object.version));
+            if same {
+                state.version = Some(version.clone());
             }
-            if let Some(node) = self.tree().get_mut(source) {
-                let same = node.payload.known.version.as_ref().is_some_and(|v| v.same_content(&object.version));
-                if same || node.opens == 0 {
-                    node.payload.pages = node.payload.pages.take().filter(|_| same).map(|_| version.clone());
-                    node.payload.known = Known { version: Some(version), attr, asked: Some(asked) };
-                }
+            if let Some(node) = self.tree().get_mut(file.id).filter(|node| !node.payload.is_local())
+                && (same || node.opens <= 1)
+            {
+                node.payload.pages = node.payload.pages.take().filter(|_| same).map(|_| version.clone());
+                node.payload.known = Known { version: Some(version), attr, asked: Some(asked) };
             }
             return Ok(());
         }
@@ -165,16 +202,6 @@ impl<S: Store> Fs<S> {
         }
     }
 
-    /// Readers here who have the target open keep it.
-    pub(super) async fn secure_target(&self, target: Option<NodeId>, key: &Key) {
-        let Some(id) = target else { return };
-        let file = self.tree().get(id).and_then(|node| node.payload.file.clone());
-        if let Some(file) = file {
-            let mut state = file.state.write().await;
-            self.secure(id, key, Some(&mut state)).await;
-        }
-    }
-
     /// The tree after a rename: the target is an orphan, the node has its name.
     pub(super) fn move_node(&self, id: NodeId, from: &End, to: &End) {
         let mut tree = self.tree();
@@ -182,7 +209,9 @@ impl<S: Store> Fs<S> {
             self.forget_key(&end.key, tree.key(end.parent).as_ref());
         }
         if let Some(target) = tree.child(to.parent, &to.name).filter(|&target| target != id) {
-            debug_assert!(tree.get(target).is_some_and(|node| node.kind != Kind::Dir) || !has_local(&tree, target));
+            if let Some(file) = tree.get(target).and_then(|node| node.payload.file.as_ref()) {
+                file.forget_former();
+            }
             drop(tree.detach(target));
         }
         if tree.get(id).is_some() && tree.get(to.parent).is_some() {

@@ -8,7 +8,7 @@ use std::{collections::HashMap, sync::Arc};
 use bytes::Bytes;
 use tokio::{sync::Semaphore, task::JoinSet};
 
-use super::{Fs, lock, rename::End, settle::has_local, types::NodeId};
+use super::{Fs, lock, rename::End, types::NodeId};
 use crate::{
     error::{Error, Result},
     model::{key::Key, version::Version},
@@ -22,7 +22,7 @@ impl<S: Store> Fs<S> {
     pub(super) async fn rename_dir(&self, source: NodeId, from: &End, to: &End, target: Option<NodeId>) -> Result<()> {
         // No upload below the directory may be on its way to a name that goes.
         let _names = self.names.write().await;
-        if target.is_some_and(|target| has_local(&self.tree(), target)) {
+        if target.is_some_and(|target| self.has_local(&self.tree(), target)) {
             return Err(Error::NotEmpty);
         }
         self.upload_below(source).await?;
@@ -115,7 +115,8 @@ impl<S: Store> Fs<S> {
         }
         let Some((key, err)) = failed else { return Ok(made) };
         log::warn!("rename {} to {}: {key}: {err}; taking the copies back", from.key, to.key);
-        let made: Vec<Key> = made.into_iter().map(|(_, copy)| copy.key).collect();
+        // All of them: a copy whose answer was lost may be there too. Nothing else was, the target was empty.
+        let made: Vec<Key> = entries.iter().map(|entry| moved(&entry.key, from, to)).collect();
         for batch in made.chunks(usize::from(PAGE_MAX)) {
             if let Err(err) = self.store.delete_many(batch).await {
                 log::error!("copies of {} stay below {}: {err}", from.key, to.key);

@@ -1,6 +1,9 @@
 //! Answers of the bucket become the tree.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
 
 use super::{
     Fs, Payload, Ticket,
@@ -90,7 +93,7 @@ impl<S: Store> Fs<S> {
             return Some(id);
         }
         let Some(new) = new else {
-            if has_local(tree, id) {
+            if self.has_local(tree, id) {
                 return Some(id);
             }
             self.orphan(tree, id, key);
@@ -100,7 +103,7 @@ impl<S: Store> Fs<S> {
             self.update(id, node, new);
             return Some(id);
         }
-        if has_local(tree, id) {
+        if self.has_local(tree, id) {
             return Some(id);
         }
         self.orphan(tree, id, key);
@@ -119,14 +122,31 @@ impl<S: Store> Fs<S> {
         }
     }
 
+    /// Whether this host has anything at or below a node that the bucket does not have.
+    pub(super) fn has_local(&self, tree: &Tree<Payload>, id: NodeId) -> bool {
+        self.locals.load(Ordering::Acquire) > 0 && any_local(tree, id)
+    }
+
+    /// Drops a node that an answer brought and nobody holds; what it says is remembered.
+    pub(super) fn tidy(&self, tree: &mut Tree<Payload>, id: NodeId) {
+        let key = tree.key(id);
+        if let (Some(payload), Some(key)) = (tree.reap(id), key) {
+            self.remember(key, payload.known);
+        }
+    }
+
     /// Takes the name from a node: gone from the bucket, or another version while it is open.
     pub(super) fn orphan(&self, tree: &mut Tree<Payload>, id: NodeId, key: &Key) {
         lock(&self.memory).pop(key);
         if let Some(node) = tree.get(id)
-            && node.lookups > 0
             && let Some((parent, name)) = node.place.clone()
         {
-            self.announce(Invalidation::Entry { parent, name });
+            if let Some(file) = &node.payload.file {
+                file.lose_name((parent, name.clone()));
+            }
+            if node.lookups > 0 {
+                self.announce(Invalidation::Entry { parent, name });
+            }
         }
         drop(tree.detach(id));
     }
@@ -221,8 +241,7 @@ fn same_bytes(node: &Node<Payload>, new: &Known) -> bool {
     }
 }
 
-/// Whether this host has anything at or below a node that the bucket does not have.
-pub(super) fn has_local(tree: &Tree<Payload>, id: NodeId) -> bool {
+fn any_local(tree: &Tree<Payload>, id: NodeId) -> bool {
     tree.get(id).is_some_and(|node| node.payload.is_local())
-        || tree.children(id).any(|(_, child)| has_local(tree, child))
+        || tree.children(id).any(|(_, child)| any_local(tree, child))
 }

@@ -186,11 +186,9 @@ impl<S: Store> Fs<S> {
         // One byte beyond the part proves that it is not the last, and that one PUT would not do.
         let complete =
             dirty.base.is_none() && dirty.size > sent + part && dirty.staging.here().covers(&(0..sent + part));
-        if !complete || dirty.exclusive {
-            return;
-        }
+        // Without a name it was unlinked, and goes nowhere.
+        let Some(key) = self.tree().key(file.id).filter(|_| complete && !dirty.exclusive) else { return };
         if dirty.stream.is_none() {
-            let Some(key) = self.tree().key(file.id) else { return };
             let head = dirty.staging.read(0..super::flush::HEAD.min(dirty.size)).unwrap_or_default();
             let headers = known::new_headers(&self.options, &key, &attr, &head);
             match Stream::begin(&*self.store, &self.lanes, &key, &headers, attr.mtime).await {

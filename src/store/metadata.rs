@@ -61,11 +61,21 @@ pub fn read(user: &BTreeMap<String, String>) -> Stored {
 
 /// Puts `attr` into `user`, with the fraction of the mtime if `ns`. All other names stay as they are.
 pub fn write(user: &mut BTreeMap<String, String>, attr: &Attr, ns: bool) {
+    write_owner(user, attr);
+    write_mtime(user, attr.mtime, ns);
+}
+
+/// Mode, owner and group alone.
+pub fn write_owner(user: &mut BTreeMap<String, String>, attr: &Attr) {
     let mode = attr.kind.type_bits() | (attr.mode & 0o7777);
     user.insert("mode".into(), mode.to_string());
     user.insert("uid".into(), attr.uid.to_string());
     user.insert("gid".into(), attr.gid.to_string());
-    user.insert("mtime".into(), format_time(if ns { attr.mtime } else { attr.mtime.whole() }));
+}
+
+/// The mtime alone.
+pub fn write_mtime(user: &mut BTreeMap<String, String>, mtime: Time, ns: bool) {
+    user.insert("mtime".into(), format_time(if ns { mtime } else { mtime.whole() }));
 }
 
 /// Whether an object stands for a directory: an empty one whose key ends in `/` (consoles, rclone, geesefs), or one

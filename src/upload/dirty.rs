@@ -30,6 +30,8 @@ pub struct Dirty {
     pub stream: Option<Stream>,
     /// Somebody set the mtime after the last write.
     pub time_set: bool,
+    /// A request was sent and nobody knows what became of it.
+    pub unanswered: bool,
     /// The name must not exist in the bucket (`O_EXCL`).
     pub exclusive: bool,
 }
@@ -45,7 +47,7 @@ pub enum Piece {
 impl Dirty {
     pub fn new(staging: Staging, base: Option<Base>) -> Self {
         let size = base.as_ref().map_or(0, |base| base.len);
-        Self { staging, size, base, stream: None, time_set: false, exclusive: false }
+        Self { staging, size, base, stream: None, time_set: false, unanswered: false, exclusive: false }
     }
 
     /// The pieces of `range` in order, clipped to the size of the file.

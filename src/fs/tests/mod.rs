@@ -1,9 +1,11 @@
 //! Hosts without a kernel: each has its own `Fs` and cache over one bucket in memory, and looks every path up again.
 
 mod basics;
+mod details;
 mod faults;
 mod hosts;
 mod model;
+mod races;
 
 use std::{
     ffi::OsStr,
