@@ -81,6 +81,7 @@ impl<S: Store> Fs<S> {
                 let tree = self.tree();
                 let Some(node) = tree.get(file.id) else { return Ok(()) };
                 if node.place.is_none() {
+                    dirty.staging.set_precious(false);
                     return Ok(()); // unlinked: nobody wants it
                 }
                 // Below a directory that another host removed there is no name any more.
@@ -131,7 +132,9 @@ impl<S: Store> Fs<S> {
 
     /// Makes what was sent the content of the node.
     fn publish(&self, file: &Arc<File>, state: &mut State, key: &Key, sent: Sent, content: Arc<Content>) {
-        state.dirty = None;
+        if let Some(dirty) = state.dirty.take() {
+            dirty.staging.discard();
+        }
         state.content = Some(content);
         state.version = Some(sent.version.clone());
         let mut tree = self.tree();
