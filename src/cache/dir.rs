@@ -45,6 +45,11 @@ impl Id {
         Self(hash.finalize().into())
     }
 
+    /// An id that no object has.
+    pub(super) fn twin(&self) -> Self {
+        Self(Sha256::digest(self.0).into())
+    }
+
     /// The inverse of `Display`.
     pub(super) fn parse(name: &str) -> Option<Self> {
         let raw = name.as_bytes();
@@ -148,7 +153,10 @@ impl Dir {
         for name in ["content", "parts", "staging", "lost+found", "uploads"] {
             create_private(&self.root.join(name))?;
         }
-        leftovers::rescue(&self.staging, &self.lost).map_err(|err| OpenError::Io(self.staging.clone(), err))?;
+        let kept = leftovers::rescue(&self.staging, &self.lost);
+        for path in kept.map_err(|err| OpenError::Io(self.staging.clone(), err))? {
+            log::warn!("unfinished write of an earlier run kept as {}", path.display());
+        }
         self.write_state("").map_err(|err| OpenError::Io(self.root.join("state"), err))
     }
 

@@ -155,15 +155,17 @@ impl<S: Store> Contents<S> {
                 if_match: Some(source.etag.clone()),
                 if_none_match: None,
             };
-            match self.store.get(&source.key, get).await {
-                Ok(Got::Bytes(object, body)) => {
-                    let wanted = Version { etag: source.etag, modified: None, size: content.size() };
-                    // Not every server heeds If-Match.
-                    return if object.version.same_content(&wanted) { Ok(body) } else { Err(Error::Stale) };
-                }
+            let wanted = Version { etag: source.etag, modified: None, size: content.size() };
+            let got = match self.store.get(&source.key, get).await {
+                // Not every server heeds If-Match.
+                Ok(Got::Bytes(object, _)) if !object.version.same_content(&wanted) => Err(Error::Stale),
+                got => got,
+            };
+            match got {
+                Ok(Got::Bytes(_, body)) => return Ok(body),
                 Ok(Got::Same { .. }) => return Err(Error::unavailable("304 for a GET without If-None-Match")),
-                // It was renamed meanwhile.
-                Err(Error::NotFound | Error::Stale) if content.source().key != source.key => {}
+                // It was renamed, or copied onto itself, meanwhile.
+                Err(Error::NotFound | Error::Stale) if content.source().id != source.id => {}
                 Err(Error::NotFound | Error::Stale | Error::NoPosition) => return Err(Error::Stale),
                 Err(err) => return Err(err),
             }

@@ -8,23 +8,27 @@ use std::{
 };
 
 /// Moves everything in `staging` to `lost`. Files of one stem (`7.data`, `7.meta`) keep a common stem, and get one that
-/// nothing in `lost` has.
-pub(super) fn rescue(staging: &Path, lost: &Path) -> io::Result<()> {
+/// nothing in `lost` has. Gives one file of each stem: that with the bytes, if there is one.
+pub(super) fn rescue(staging: &Path, lost: &Path) -> io::Result<Vec<PathBuf>> {
     let groups = by_stem(staging)?;
     if groups.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let mut taken: BTreeSet<OsString> = by_stem(lost)?.into_keys().collect();
+    let mut kept = Vec::new();
     for (stem, files) in groups {
         let stem = free(&stem, &taken);
+        let mut moved = Vec::new();
         for from in files {
             let to = lost.join(with_extension(&stem, from.extension()));
             fs::rename(from, &to)?;
-            log::warn!("unfinished write of an earlier run kept as {}", to.display());
+            moved.push(to);
         }
         taken.insert(stem);
+        // The note is for the bytes.
+        kept.extend(moved.into_iter().min_by_key(|path| path.extension() == Some(OsStr::new("meta"))));
     }
-    Ok(())
+    Ok(kept)
 }
 
 fn by_stem(dir: &Path) -> io::Result<BTreeMap<OsString, Vec<PathBuf>>> {
@@ -57,4 +61,24 @@ fn with_extension(stem: &OsStr, extension: Option<&OsStr>) -> OsString {
         name.push(extension);
     }
     name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unfinished_write_is_told_once() {
+        let dir = std::env::temp_dir().join(format!("originfs-leftovers-{}", std::process::id()));
+        let [staging, lost] = ["staging", "lost"].map(|name| dir.join(name));
+        for dir in [&staging, &lost] {
+            fs::create_dir_all(dir).unwrap();
+        }
+        for name in ["7.meta", "7.data", "8.data", "9.meta"] {
+            fs::write(staging.join(name), "").unwrap();
+        }
+        assert_eq!(rescue(&staging, &lost).unwrap(), ["7.data", "8.data", "9.meta"].map(|name| lost.join(name)));
+        assert_eq!(fs::read_dir(&lost).unwrap().count(), 4);
+        fs::remove_dir_all(dir).unwrap();
+    }
 }

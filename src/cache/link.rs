@@ -9,8 +9,12 @@ use crate::{
 };
 
 impl<S: Store> Contents<S> {
-    /// The object `to` was made of `from` by a COPY: if the bytes of one are here, so are those of the other.
+    /// The object `to` was made of `from` by a COPY: if the bytes of one are here, so are those of the other. A COPY onto
+    /// itself is the end of the old version, so it is as [`Self::moved`]: those who have it open read on from the new.
     pub fn copied(&self, from: (&Key, &Version), to: (&Key, &Version)) {
+        if from.0 == to.0 {
+            return self.moved(from, to);
+        }
         if from.1.size != to.1.size || Id::new(from.0, from.1) == Id::new(to.0, to.1) {
             return;
         }

@@ -201,11 +201,15 @@ impl Space {
         }
     }
 
-    /// The content of `from` is that of `to` now, unless that has one. Its file goes along.
-    pub(super) fn moved(&self, from: &Id, to: Source) {
+    /// The content of `from` is that of `to` now. Its file goes along. If `to` has a content already, those who have
+    /// that of `from` open keep it, under an id that nobody asks for; it is fetched from `to` all the same.
+    pub(super) fn moved(&self, from: &Id, mut to: Source) {
         let mut ledger = self.ledger();
-        if ledger.index.contains(&to.id) {
+        if ledger.index.contains(&to.id) && !ledger.index.peek_mut(from).is_some_and(|slot| slot.in_use()) {
             return;
+        }
+        while ledger.index.contains(&to.id) {
+            to.id = to.id.twin();
         }
         let new = to.id;
         let mut live = None;

@@ -1,10 +1,21 @@
 //! Keeps answers that overlap a change of ours from being believed.
 //!
 //! A HEAD that was sent before our DELETE and answered after it would bring the file back. So whoever changes a key
-//! raises its fence meanwhile, and whoever asks about a key checks afterwards that no fence was up.
+//! raises its fence meanwhile. Whoever asks about a key waits until its fence is down, takes a stamp, asks, and checks
+//! afterwards that no change began.
+//!
+//! An upload may take minutes and a rename of a directory raises thousands of fences, so nobody waits for another key's
+//! fence, and a fence that stays up spoils no answer about other keys. Only its begin and its end do, because stamps
+//! count those by slots that keys share: a question is repeated then, and the next answer holds.
+//!
+//! Who asks about many keys at once (a LIST) does not wait, so three cases are to be told apart:
+//! - A change that began or ended meanwhile: the stamp does not hold.
+//! - A change that went on all the time: the stamp holds, or nothing could be learned during a long upload. What is
+//!   known of that key is its changer's to say ([`Fences::is_up`]), and the answer is good for all others.
+//! - A change before or after: the answer knows it, or the change will overwrite the answer.
 
 use std::{
-    collections::hash_map::RandomState,
+    collections::{HashMap, hash_map::RandomState},
     hash::BuildHasher,
     sync::{Arc, Mutex, MutexGuard},
 };
@@ -13,11 +24,11 @@ use tokio::sync::Notify;
 
 use crate::model::key::Key;
 
-/// Fences that keys share by their hash. Sharing costs a repeated question, never a wrong answer; 256 of them keep
-/// that rare with the few dozen changes that one host has in flight.
+/// Counters of changes that keys share by their hash. Sharing costs a repeated question, never a wrong answer; 256 of
+/// them keep that rare with the few dozen changes that one host has in flight.
 const SLOTS: usize = 256;
 
-/// All fences of a mount.
+/// All fences of a mount. A key and its marker have one fence.
 #[derive(Debug)]
 pub struct Fences {
     /// The last one is for all keys together.
@@ -33,7 +44,9 @@ struct Slot {
 
 #[derive(Debug, Default)]
 struct State {
-    up: u32,
+    /// Changes in progress, by key. No entry is zero.
+    up: HashMap<Key, u32>,
+    /// Begins and ends of changes.
     changes: u64,
 }
 
@@ -42,6 +55,7 @@ struct State {
 pub struct Fence {
     slots: Arc<[Slot]>,
     at: usize,
+    key: Key,
 }
 
 /// The state of a fence when a question was asked.
@@ -60,21 +74,24 @@ impl Default for Fences {
 impl Fences {
     /// For the time of a change to `key`, its answers in flight included.
     pub fn raise(&self, key: &Key) -> Fence {
-        let at = self.slot(key);
-        for at in [at, SLOTS] {
-            lock(&self.slots[at]).up += 1;
+        let (at, key) = (self.slot(key), plain(key));
+        {
+            let mut state = lock(&self.slots[at]);
+            *state.up.entry(key.clone()).or_default() += 1;
+            state.changes += 1;
         }
-        Fence { slots: Arc::clone(&self.slots), at }
+        lock(&self.slots[SLOTS]).changes += 1;
+        Fence { slots: Arc::clone(&self.slots), at, key }
     }
 
-    /// To be taken before asking about `key`; waits while a fence is up.
+    /// To be taken before asking about `key`; waits while its fence is up.
     pub async fn stamp(&self, key: &Key) -> Stamp {
-        let at = self.slot(key);
+        let (at, key) = (self.slot(key), plain(key));
         loop {
             let lowered = self.slots[at].lowered.notified();
             {
                 let state = lock(&self.slots[at]);
-                if state.up == 0 {
+                if !state.up.contains_key(&key) {
                     return Stamp { at, changes: state.changes };
                 }
             }
@@ -82,15 +99,28 @@ impl Fences {
         }
     }
 
-    /// To be taken before asking about many keys at once; does not wait. [`Fences::holds`] tells whether no key changed.
+    /// To be taken before asking about many keys at once; does not wait. [`Fences::holds`] tells whether a change to any
+    /// key began or ended.
     pub fn stamp_all(&self) -> Stamp {
         Stamp { at: SLOTS, changes: lock(&self.slots[SLOTS]).changes }
     }
 
-    /// Whether the answer to a question that was asked after `stamp` may be believed.
+    /// Whether the answer to a question that was asked after `stamp` may be believed. After [`Fences::stamp_all`], not
+    /// for keys whose fence is up.
     pub fn holds(&self, stamp: Stamp) -> bool {
-        let state = lock(&self.slots[stamp.at]);
-        state.up == 0 && state.changes == stamp.changes
+        lock(&self.slots[stamp.at]).changes == stamp.changes
+    }
+
+    /// Whether `key` is being changed. To be asked before [`Fences::holds`], which then knows of a change that ended in
+    /// between.
+    pub fn is_up(&self, key: &Key) -> bool {
+        lock(&self.slots[self.slot(key)]).up.contains_key(&plain(key))
+    }
+
+    /// Whether anything below the directory `dir` is being changed. To be asked before [`Fences::holds`], too.
+    pub fn is_up_below(&self, dir: &Key) -> bool {
+        let dir = dir.marker();
+        self.slots.iter().any(|slot| lock(slot).up.keys().any(|key| key.as_str().starts_with(dir.as_str())))
     }
 
     fn slot(&self, key: &Key) -> usize {
@@ -100,15 +130,24 @@ impl Fences {
 }
 
 impl Drop for Fence {
+    /// Counts for all keys before it is down, as [`Fences::is_up`] needs it.
     fn drop(&mut self) {
-        for at in [self.at, SLOTS] {
-            let mut state = lock(&self.slots[at]);
-            state.up -= 1;
-            state.changes += 1;
-            drop(state);
-            self.slots[at].lowered.notify_waiters();
+        lock(&self.slots[SLOTS]).changes += 1;
+        let slot = &self.slots[self.at];
+        let mut state = lock(slot);
+        state.changes += 1;
+        match state.up.get_mut(&self.key) {
+            Some(up) if *up > 1 => *up -= 1,
+            _ => drop(state.up.remove(&self.key)),
         }
+        drop(state);
+        slot.lowered.notify_waiters();
     }
+}
+
+/// The key without a slash at its end.
+fn plain(key: &Key) -> Key {
+    if key.is_marker() { Key::new(key.as_str().trim_end_matches('/')) } else { key.clone() }
 }
 
 fn lock(slot: &Slot) -> MutexGuard<'_, State> {
@@ -117,7 +156,12 @@ fn lock(slot: &Slot) -> MutexGuard<'_, State> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    /// Nothing here takes as long, unless it hangs.
+    const DEADLINE: Duration = Duration::from_secs(5);
 
     #[tokio::test]
     async fn an_answer_that_overlaps_a_change_does_not_hold() {
@@ -145,5 +189,60 @@ mod tests {
         assert!(!waiting.is_finished());
         drop(fence);
         assert!(fences.holds(waiting.await.unwrap()));
+    }
+
+    /// Two keys that share a slot.
+    fn neighbours(fences: &Fences) -> [Key; 2] {
+        let first = Key::new("a/slow.mp4");
+        let other =
+            (0..100_000).map(|n| Key::new(&format!("b/{n}.jpg"))).find(|key| fences.slot(key) == fences.slot(&first));
+        [first, other.expect("so many meet every slot")]
+    }
+
+    #[tokio::test]
+    async fn a_long_upload_hinders_no_other_key() {
+        let fences = Fences::default();
+        let [slow, other] = neighbours(&fences);
+        let upload = fences.raise(&slow);
+        let stamp = tokio::time::timeout(DEADLINE, fences.stamp(&other)).await.expect("it waits for another key");
+        assert!(fences.holds(stamp));
+        let all = fences.stamp_all();
+        assert!(fences.holds(all));
+        drop(upload);
+        assert!(!fences.holds(all));
+        assert!(fences.holds(fences.stamp(&other).await));
+    }
+
+    #[tokio::test]
+    async fn an_answer_about_all_keys_does_not_outlive_the_begin_of_a_change() {
+        let fences = Fences::default();
+        let before = fences.stamp_all();
+        let _change = fences.raise(&Key::new("a"));
+        assert!(!fences.holds(before));
+        assert!(fences.holds(fences.stamp_all()));
+    }
+
+    #[tokio::test]
+    async fn who_asks_waits_for_all_changes_of_the_key() {
+        let fences = Fences::default();
+        let key = Key::new("a");
+        let changes = [fences.raise(&key), fences.raise(&key.marker())];
+        for change in changes {
+            let asked = tokio::time::timeout(Duration::from_millis(1), fences.stamp(&key)).await;
+            assert!(asked.is_err(), "a change is still going on");
+            drop(change);
+        }
+        assert!(fences.holds(fences.stamp(&key).await));
+    }
+
+    #[test]
+    fn what_is_being_changed_is_known_by_key_and_by_directory() {
+        let fences = Fences::default();
+        let change = fences.raise(&Key::new("site/a/b/"));
+        assert!(fences.is_up(&Key::new("site/a/b")) && !fences.is_up(&Key::new("site/a")));
+        let below = ["", "site", "site/a", "site/a/b", "sit"].map(|dir| fences.is_up_below(&Key::new(dir)));
+        assert_eq!(below, [true, true, true, false, false]);
+        drop(change);
+        assert!(!fences.is_up(&Key::new("site/a/b")) && !fences.is_up_below(&Key::new("")));
     }
 }

@@ -50,7 +50,9 @@ impl<S: Store> Fs<S> {
         let exclusive = state.dirty.as_ref().is_some_and(|dirty| dirty.exclusive);
         let mut dirty = Dirty::new(Staging::new(&self.yard, note), Some(base));
         dirty.exclusive = exclusive;
-        state.dirty = Some(dirty);
+        if let Some(former) = state.dirty.replace(dirty) {
+            former.staging.discard();
+        }
         state.writes += 1;
         target.file.set_dirty(true);
         self.touched(&target.file, u64::from(copied));

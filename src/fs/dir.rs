@@ -101,7 +101,7 @@ impl<S: Store> Fs<S> {
                 .filter(|known| known.version.as_ref().is_some_and(|known| known.same(version)))
                 .unwrap_or_else(|| Known::listed(&self.options, version)),
         };
-        let child = tree.attach(id, name.clone(), key.ino(), known.attr.kind, Payload::new(known));
+        let child = tree.attach(id, name.clone(), key.ino(), known.attr.kind, Payload::new(known))?;
         self.found(&mut tree, child)
     }
 
@@ -122,7 +122,7 @@ impl<S: Store> Fs<S> {
         if listing.hidden > self.hidden.fetch_max(listing.hidden, Ordering::Relaxed) {
             log::warn!("{} keys below {dir}/ cannot be paths and are hidden", listing.hidden);
         }
-        if !age.is_zero() && self.fences.holds(stamp) {
+        if !age.is_zero() && !self.fences.is_up_below(dir) && self.fences.holds(stamp) {
             lock(&self.listings).put(dir.clone(), Arc::clone(&listing));
         }
         Ok(listing)
@@ -130,12 +130,15 @@ impl<S: Store> Fs<S> {
 
     /// A listing revalidates what is known of its names, the absent ones too.
     fn refresh(&self, tree: &mut Tree<Payload>, id: NodeId, key: &Key, listing: &Listing, stamp: Stamp) {
+        let children = tree.children(id).map(|(name, child)| (name.clone(), child, child_key(tree, id, name)));
+        // What is being changed here is not for the listing to tell.
+        let children: Vec<_> = children
+            .filter_map(|(name, child, key)| Some((name, child, key.ok().filter(|key| !self.fences.is_up(key))?)))
+            .collect();
         if !self.fences.holds(stamp) {
             return; // something changed meanwhile; who wants to know asks again
         }
-        let children: Vec<(Name, NodeId)> = tree.children(id).map(|(name, child)| (name.clone(), child)).collect();
-        for (name, child) in children {
-            let Ok(child_key) = child_key(tree, id, &name) else { continue };
+        for (name, child, child_key) in children {
             let listed = listing.names.get(&name);
             let here_only = self.has_local(tree, child);
             let Some(node) = tree.get_mut(child) else { continue };

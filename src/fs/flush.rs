@@ -192,7 +192,9 @@ impl<S: Store> Fs<S> {
 
     /// Makes what was sent the content of the node.
     fn publish(&self, file: &Arc<File>, state: &mut State, key: &Key, sent: Sent, content: Arc<Content>) {
-        state.dirty = None;
+        if let Some(dirty) = state.dirty.take() {
+            dirty.staging.discard();
+        }
         state.content = Some(content);
         state.version = Some(sent.version.clone());
         let mut tree = self.tree();
@@ -346,7 +348,7 @@ impl<S: Store> Fs<S> {
             node.payload.known.asked = None;
             node.payload.pages = None;
             if node.place.is_none() && former.is_none() {
-                drop(dirty); // unlinked: nobody wants it
+                dirty.staging.discard(); // unlinked: nobody wants it
                 return false;
             }
         }
@@ -373,7 +375,7 @@ impl<S: Store> Fs<S> {
             if let Some(stream) = dirty.stream.take() {
                 stream.abort(&*self.store).await;
             }
-            drop(dirty);
+            dirty.staging.discard();
         }
         file.set_dirty(false);
         true

@@ -312,7 +312,7 @@ impl<S: Store> Fs<S> {
         if let Some(former) = tree.child(parent, &name) {
             self.orphan(&mut tree, former, key);
         }
-        let id = tree.attach(parent, name, key.ino(), known.attr.kind, Payload::new(known));
+        let id = tree.attach(parent, name, key.ino(), known.attr.kind, Payload::new(known)).ok_or(Error::Stale)?;
         let found = self.found(&mut tree, id).ok_or(Error::Stale);
         drop(tree);
         drop(fence);

@@ -55,7 +55,7 @@ impl<S: Store> Fs<S> {
             }
             self.forget_key(&key, tree.key(parent).as_ref());
             let known = Known { version: None, attr, asked: Some(clock::now()) };
-            let id = tree.attach(parent, name, key.ino(), Kind::File, Payload::new(known));
+            let id = tree.attach(parent, name, key.ino(), Kind::File, Payload::new(known)).ok_or(Error::Stale)?;
             let file = File::new(id, None, &self.locals);
             file.state.try_write().expect("nobody else has it yet").dirty = Some(dirty);
             file.set_dirty(true);

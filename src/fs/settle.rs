@@ -79,7 +79,7 @@ impl<S: Store> Fs<S> {
         let new = Known::of(&self.options, answer);
         let Some(id) = tree.child(parent, name) else {
             let new = new?;
-            return Some(tree.attach(parent, name.clone(), key.ino(), new.attr.kind, Payload::new(new)));
+            return tree.attach(parent, name.clone(), key.ino(), new.attr.kind, Payload::new(new));
         };
         let node = tree.get_mut(id).expect("children are in the tree");
         if node.payload.is_local() || node.payload.known.asked > Some(answer.asked) {
@@ -107,7 +107,7 @@ impl<S: Store> Fs<S> {
             return Some(id);
         }
         self.orphan(tree, id, key);
-        Some(tree.attach(parent, name.clone(), key.ino(), new.attr.kind, Payload::new(new)))
+        tree.attach(parent, name.clone(), key.ino(), new.attr.kind, Payload::new(new))
     }
 
     fn update(&self, id: NodeId, node: &mut Node<Payload>, new: Known) {

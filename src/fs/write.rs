@@ -62,7 +62,9 @@ impl<S: Store> Fs<S> {
             let exclusive = state.dirty.as_ref().is_some_and(|dirty| dirty.exclusive);
             let mut dirty = Dirty::new(Staging::new(&self.yard, note), None);
             dirty.exclusive = exclusive;
-            state.dirty = Some(dirty);
+            if let Some(former) = state.dirty.replace(dirty) {
+                former.staging.discard();
+            }
             file.set_dirty(true);
         } else {
             self.change(file, state)?;

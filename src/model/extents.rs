@@ -55,6 +55,11 @@ impl Extents {
         gaps
     }
 
+    /// All ranges in order.
+    pub fn iter(&self) -> impl Iterator<Item = Range<u64>> {
+        self.0.iter().map(|(&start, &end)| start..end)
+    }
+
     /// Bytes in the set.
     pub fn len(&self) -> u64 {
         self.0.iter().map(|(start, end)| end - start).sum()

@@ -104,8 +104,10 @@ impl<P> Tree<P> {
         if key.as_str().len() < KEY_MAX { Ok(key) } else { Err(true) }
     }
 
-    /// Gives `name` a new node, which must have none. The id is `ino`, or the next free number after it.
-    pub fn attach(&mut self, parent: NodeId, name: Name, ino: u64, kind: Kind, payload: P) -> NodeId {
+    /// Gives `name` a new node, which must have none. The id is `ino`, or the next free number after it. `None`: the
+    /// parent is gone.
+    pub fn attach(&mut self, parent: NodeId, name: Name, ino: u64, kind: Kind, payload: P) -> Option<NodeId> {
+        self.nodes.get_mut(&parent)?.children += 1;
         let mut id = NodeId(ino);
         while id.0 <= NodeId::ROOT.0 || self.nodes.contains_key(&id) {
             id = NodeId(id.0.wrapping_add(1));
@@ -114,8 +116,7 @@ impl<P> Tree<P> {
         self.nodes.insert(id, Node { place, kind, lookups: 0, opens: 0, children: 0, payload });
         let former = self.names.entry(parent).or_default().insert(name, id);
         debug_assert!(former.is_none(), "attach over a name that is taken");
-        self.nodes.get_mut(&parent).expect("the parent is in the tree").children += 1;
-        id
+        Some(id)
     }
 
     /// Takes the name from a node. The node stays as an orphan while somebody holds it. Gives its payload if not.
@@ -215,8 +216,8 @@ mod tests {
     #[test]
     fn keys_follow_a_renamed_directory() {
         let mut tree = tree();
-        let dir = tree.attach(NodeId::ROOT, name("a"), 10, Kind::Dir, 1);
-        let file = tree.attach(dir, name("f"), 11, Kind::File, 2);
+        let dir = tree.attach(NodeId::ROOT, name("a"), 10, Kind::Dir, 1).unwrap();
+        let file = tree.attach(dir, name("f"), 11, Kind::File, 2).unwrap();
         tree.rename(dir, NodeId::ROOT, name("b"));
         assert_eq!(tree.key(file), Some(Key::new("site/b/f")));
         assert_eq!(tree.child(NodeId::ROOT, &name("a")), None);
@@ -225,15 +226,25 @@ mod tests {
     #[test]
     fn orphan_keeps_its_id_while_held() {
         let mut tree = tree();
-        let old = tree.attach(NodeId::ROOT, name("f"), 10, Kind::File, 1);
+        let old = tree.attach(NodeId::ROOT, name("f"), 10, Kind::File, 1).unwrap();
         tree.get_mut(old).unwrap().opens = 1;
         assert_eq!(tree.detach(old), None);
-        let new = tree.attach(NodeId::ROOT, name("f"), 10, Kind::File, 2);
+        let new = tree.attach(NodeId::ROOT, name("f"), 10, Kind::File, 2).unwrap();
         assert_ne!(old, new);
         assert_eq!(tree.key(old), None);
         tree.get_mut(old).unwrap().opens = 0;
         assert_eq!(tree.reap(old), Some(1));
         assert_eq!(tree.child(NodeId::ROOT, &name("f")), Some(new));
+    }
+
+    #[test]
+    fn a_parent_that_is_gone_gets_no_child() {
+        let mut tree = tree();
+        let dir = tree.attach(NodeId::ROOT, name("a"), 10, Kind::Dir, 1).unwrap();
+        assert_eq!(tree.reap(dir), Some(1));
+        assert_eq!(tree.attach(dir, name("f"), 11, Kind::File, 2), None);
+        assert_eq!((tree.len(), tree.get(NodeId(11)).is_none()), (1, true));
+        tree.check();
     }
 
     #[test]
@@ -253,9 +264,13 @@ mod tests {
             for (step, a, b, n) in steps {
                 let (a, b) = (ids[usize::try_from(a).unwrap() % ids.len()], ids[usize::try_from(b).unwrap() % ids.len()]);
                 let name = name(&format!("n{n}"));
-                let dir = tree.get(a).is_some();
                 match step {
-                    0 if dir && tree.child(a, &name).is_none() => ids.push(tree.attach(a, name, u64::from(n), Kind::Dir, 0)),
+                    0 if tree.child(a, &name).is_none() => {
+                        let there = tree.get(a).is_some();
+                        let new = tree.attach(a, name, u64::from(n), Kind::Dir, 0);
+                        prop_assert_eq!(new.is_some(), there);
+                        ids.extend(new);
+                    }
                     1 if a != NodeId::ROOT => drop(tree.detach(a)),
                     2 if a != NodeId::ROOT && tree.get(a).is_some() && tree.get(b).is_some()
                         && !tree.is_below(b, a) && tree.child(b, &name).is_none() => tree.rename(a, b, name),

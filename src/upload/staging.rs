@@ -37,8 +37,12 @@ pub struct Note {
     pub key: String,
     /// The ETag that the bytes were based on; `None` for a new file.
     pub base: Option<String>,
-    /// Bytes of the whole file, if it was whole.
+    /// Bytes of the whole file, if all of them are here.
     pub size: Option<u64>,
+    /// Start and end of what was written; all else in the file is no content, but zeros. Empty if the process was
+    /// killed: then nobody knows.
+    #[serde(default)]
+    pub ranges: Vec<[u64; 2]>,
     pub reason: String,
 }
 
@@ -58,12 +62,16 @@ impl Yard {
 }
 
 /// The bytes of one file that were written, and which they are.
+///
+/// They are precious until somebody says otherwise: if it is dropped, they stay in the yard, and the next start moves them
+/// to where an administrator finds them. Who has them in the bucket, or does not want them, calls [`Staging::discard`].
 #[derive(Debug)]
 pub struct Staging {
     yard: Arc<Yard>,
     data: Data,
     here: Extents,
     note: Note,
+    precious: bool,
 }
 
 #[derive(Debug)]
@@ -74,7 +82,18 @@ enum Data {
 
 impl Staging {
     pub fn new(yard: &Arc<Yard>, note: Note) -> Self {
-        Self { yard: Arc::clone(yard), data: Data::Memory(Vec::new()), here: Extents::default(), note }
+        let (data, here) = (Data::Memory(Vec::new()), Extents::default());
+        Self { yard: Arc::clone(yard), data, here, note, precious: true }
+    }
+
+    /// Whether the bytes must outlive this. Those of an unlinked file need not, though it is still written and read.
+    pub fn set_precious(&mut self, precious: bool) {
+        self.precious = precious;
+    }
+
+    /// The bytes are in the bucket, or nobody wants them.
+    pub fn discard(mut self) {
+        self.precious = false;
     }
 
     /// Which bytes were written.
@@ -157,26 +176,41 @@ impl Staging {
         }
     }
 
-    /// Puts the bytes where an administrator finds them, with a note beside them. Gives the path.
+    /// Puts the bytes of a file of `size` where an administrator finds them, with a note beside them. Gives the path. If
+    /// it fails, they stay in the yard, unless the disk did not take them at all.
     pub fn keep(mut self, size: u64, reason: &str) -> Result<PathBuf> {
+        self.precious = true;
         reason.clone_into(&mut self.note.reason);
-        self.note.size = Some(size);
-        self.spill()?.set_len(size)?;
-        let Data::File { file, path } = &self.data else { unreachable!("spilled above") };
+        self.note.size = self.here.covers(&(0..size)).then_some(size);
+        self.leave()?;
+        let Data::File { file, path } = &self.data else { unreachable!("left above") };
+        file.set_len(size)?;
         file.sync_all()?;
-        let name = path.file_name().expect("made with one").to_owned();
-        let kept = self.yard.lost.join(name);
-        fs::write(kept.with_extension("meta"), note_text(&self.note))?;
-        fs::rename(path, &kept)?;
+        let kept = self.yard.lost.join(path.file_name().expect("made with one"));
+        let note = kept.with_extension("meta");
+        if let Err(err) = fs::write(&note, note_text(&self.note)).and_then(|()| fs::rename(path, &kept)) {
+            remove(&note);
+            return Err(err.into());
+        }
+        self.precious = false;
         Ok(kept)
+    }
+
+    /// The bytes and what is known of them are in the yard afterwards.
+    fn leave(&mut self) -> Result<()> {
+        self.note.ranges = self.here.iter().map(|range| [range.start, range.end]).collect();
+        self.spill()?;
+        let Data::File { path, .. } = &self.data else { unreachable!("spilled above") };
+        // On a full disk the note that is there stays.
+        let [note, new] = ["meta", "new"].map(|extension| path.with_extension(extension));
+        let noted = fs::write(&new, note_text(&self.note)).and_then(|()| fs::rename(&new, note));
+        Ok(noted.inspect_err(|_| remove(&new))?)
     }
 
     fn spill(&mut self) -> Result<&File> {
         if let Data::Memory(memory) = &mut self.data {
             let path = self.yard.dir.join(self.yard.name()).with_extension("data");
-            fs::write(path.with_extension("meta"), note_text(&self.note))?;
-            let file = File::options().read(true).write(true).create_new(true).open(&path)?;
-            file.write_all_at(memory, 0)?;
+            let file = write_down(&path, memory, &self.note).inspect_err(|_| remove_both(&path))?;
             self.yard.memory.fetch_sub(memory.len() as u64, Ordering::Relaxed);
             self.data = Data::File { file, path };
         }
@@ -191,21 +225,39 @@ fn note_text(note: &Note) -> String {
     serde_json::to_string(note).expect("strings and numbers always serialize")
 }
 
+/// A new file of these bytes at `path`, with its note beside it.
+fn write_down(path: &Path, bytes: &[u8], note: &Note) -> io::Result<File> {
+    fs::write(path.with_extension("meta"), note_text(note))?;
+    let file = File::options().read(true).write(true).create_new(true).open(path)?;
+    file.write_all_at(bytes, 0)?;
+    Ok(file)
+}
+
+fn remove_both(path: &Path) {
+    remove(path);
+    remove(&path.with_extension("meta"));
+}
+
+fn remove(path: &Path) {
+    match fs::remove_file(path) {
+        Err(err) if err.kind() != io::ErrorKind::NotFound => log::warn!("{}: {err}", path.display()),
+        _ => {}
+    }
+}
+
 impl Drop for Staging {
-    /// Removes what is left in the yard; a kept or adopted file is elsewhere by now.
+    /// Removes what is left in the yard, unless it is precious; a kept or adopted file is elsewhere by now.
     fn drop(&mut self) {
-        match &self.data {
-            Data::Memory(memory) => {
-                self.yard.memory.fetch_sub(memory.len() as u64, Ordering::Relaxed);
+        if self.precious && !self.here.is_empty() {
+            match self.leave() {
+                Ok(()) => log::warn!("{} is not uploaded; the next start finds its bytes", self.note.key),
+                Err(err) => log::error!("{} is not uploaded, and its bytes not be kept: {err}", self.note.key),
             }
-            Data::File { path, .. } => {
-                for path in [path.clone(), path.with_extension("meta")] {
-                    match fs::remove_file(&path) {
-                        Err(err) if err.kind() != io::ErrorKind::NotFound => log::warn!("{}: {err}", path.display()),
-                        _ => {}
-                    }
-                }
-            }
+        } else if let Data::File { path, .. } = &self.data {
+            remove_both(path);
+        }
+        if let Data::Memory(memory) = &self.data {
+            self.yard.memory.fetch_sub(memory.len() as u64, Ordering::Relaxed);
         }
     }
 }
@@ -243,9 +295,57 @@ mod tests {
         let mut staging = Staging::new(&yard, Note::default());
         staging.write(MEMORY_MAX, b"x").unwrap();
         assert!(staging.file(MEMORY_MAX + 1).unwrap().is_some());
-        drop(staging);
+        staging.discard();
         assert_eq!(fs::read_dir(dir.join("staging")).unwrap().count(), 0);
         fs::remove_dir_all(dir).unwrap();
+    }
+
+    /// How many files are in `dir`, and the note if there is one.
+    fn left_in(dir: &Path) -> (usize, Option<serde_json::Value>) {
+        let files: Vec<_> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+        let note = files.iter().find(|path| path.extension().is_some_and(|ext| ext == "meta"));
+        (files.len(), note.map(|path| serde_json::from_slice(&fs::read(path).unwrap()).unwrap()))
+    }
+
+    #[test]
+    fn a_note_tells_which_bytes_are_real() {
+        let (yard, dir) = yard("ranges");
+        let mut staging = Staging::new(&yard, Note::default());
+        staging.write(0, b"head").unwrap();
+        staging.write(10, b"tail").unwrap();
+        staging.keep(20, "the bucket is down").unwrap();
+        let (files, note) = left_in(&dir.join("lost"));
+        let note = note.unwrap();
+        assert_eq!((files, &note["size"]), (2, &serde_json::Value::Null));
+        assert_eq!(note["ranges"], serde_json::json!([[0, 4], [10, 14]]));
+        fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn bytes_that_cannot_be_kept_stay_where_they_are() {
+        let (yard, dir) = yard("keep-fails");
+        let mut staging = Staging::new(&yard, Note::default());
+        staging.write(0, b"picture").unwrap();
+        fs::remove_dir(dir.join("lost")).unwrap();
+        assert!(staging.keep(7, "the bucket is down").is_err());
+        let (files, note) = left_in(&dir.join("staging"));
+        assert_eq!((files, note.unwrap()["reason"].as_str()), (2, Some("the bucket is down")));
+        fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn precious_bytes_outlive_the_process() {
+        for len in [7, MEMORY_MAX + 1] {
+            let (yard, dir) = yard("precious");
+            let mut staging = Staging::new(&yard, Note { key: "a.jpg".into(), ..Note::default() });
+            staging.write(0, &vec![b'x'; usize::try_from(len).unwrap()]).unwrap();
+            drop(staging);
+            let (files, note) = left_in(&dir.join("staging"));
+            let note = note.expect("it tells whose bytes they are");
+            assert_eq!((files, &note["key"], &note["ranges"]), (2, &"a.jpg".into(), &serde_json::json!([[0, len]])));
+            assert_eq!(yard.memory.load(Ordering::Relaxed), 0);
+            fs::remove_dir_all(dir).unwrap();
+        }
     }
 
     proptest! {
@@ -267,7 +367,7 @@ mod tests {
                 let end = model.len() as u64;
                 prop_assert_eq!(&staging.read(0..end).unwrap()[..], &model[..]);
             }
-            drop(staging);
+            staging.discard();
             prop_assert_eq!(yard.memory.load(Ordering::Relaxed), 0);
             fs::remove_dir_all(dir).unwrap();
         }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     error::Error,
-    store::{Body, faulty::Side},
+    store::{Body, Copy, Require, faulty::Side},
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -219,4 +219,69 @@ async fn an_open_content_follows_a_rename_in_the_bucket() {
     let renamed = world.cache.get(&Key::new("new.mp4"), &new);
     assert!(Arc::ptr_eq(&content, &renamed), "one content per identity");
     assert!(!Arc::ptr_eq(&content, &world.cache.get(&old_key, &old)));
+}
+
+#[tokio::test]
+async fn an_open_content_follows_a_rename_onto_one_that_is_known() {
+    let world = World::new();
+    let (old_key, old, bytes) = world.put("film.mp4", 3 * M);
+    let content = world.cache.get(&old_key, &old);
+    world.read(&content, 0..1).await.unwrap();
+    let new_key = Key::new("new.mp4");
+    let new = world.bucket.inner().put_foreign("new.mp4", bytes.clone(), Headers::default());
+    let known = world.cache.get(&new_key, &new);
+    world.read(&known, 0..1).await.unwrap();
+    world.bucket.inner().delete_foreign("film.mp4");
+    world.cache.moved((&old_key, &old), (&new_key, &new));
+    assert_eq!(world.read(&content, 0..3 * M).await.unwrap(), bytes);
+    assert_eq!(world.read(&known, 0..3 * M).await.unwrap(), bytes);
+    assert!(Arc::ptr_eq(&known, &world.cache.get(&new_key, &new)), "one content per identity");
+    assert!(!Arc::ptr_eq(&content, &world.cache.get(&old_key, &old)), "the old key may be another object soon");
+    drop((content, known));
+    assert_eq!(world.cache.usage().bytes, world.scratch.files("content").0);
+}
+
+/// An object of several parts, and its version after a COPY onto itself.
+async fn copied_onto_itself(world: &World, key: &Key) -> (Version, Version, Bytes) {
+    let bytes = pattern(key.as_str(), 8 * M);
+    let upload = world.bucket.begin(key, &Headers::default()).await.unwrap();
+    let mut parts = Vec::new();
+    for (number, range) in [(1, 0..5 * M), (2, 5 * M..8 * M)] {
+        parts.push(world.bucket.part(&upload, number, slice(&bytes, range)).await.unwrap());
+    }
+    let old = world.bucket.complete(&upload, &parts, Require::Anything).await.unwrap();
+    let old = Version { size: 8 * M, ..old };
+    let content = world.cache.get(key, &old);
+    world.read(&content, 0..1).await.unwrap();
+    let new = world.bucket.copy(key, key, Copy::default()).await.unwrap();
+    assert!(!new.same_content(&old), "the copy of an object of parts is a plain one");
+    (old, new, bytes)
+}
+
+#[tokio::test]
+async fn an_open_content_follows_a_copy_onto_itself() {
+    let world = World::new();
+    let key = Key::new("film.mp4");
+    let (old, new, bytes) = copied_onto_itself(&world, &key).await;
+    let content = world.cache.get(&key, &old);
+    world.cache.copied((&key, &old), (&key, &new));
+    assert_eq!(world.read(&content, 0..8 * M).await.unwrap(), bytes);
+    assert!(Arc::ptr_eq(&content, &world.cache.get(&key, &new)), "what is here is not fetched again");
+}
+
+#[tokio::test]
+async fn a_get_that_meets_a_copy_onto_itself_is_sent_again() {
+    let world = World::new();
+    let key = Key::new("film.mp4");
+    let (old, new, bytes) = copied_onto_itself(&world, &key).await;
+    let content = world.cache.get(&key, &old);
+    let mut held = world.bucket.hold(Op::Get, Side::Before);
+    let reader = tokio::spawn({
+        let (cache, content) = (Arc::clone(&world.cache), Arc::clone(&content));
+        async move { cache.read(&content, 4 * M..5 * M, &Readahead::default()).await }
+    });
+    held.wait_arrived().await;
+    world.cache.copied((&key, &old), (&key, &new));
+    held.release();
+    assert_eq!(reader.await.unwrap().unwrap(), slice(&bytes, 4 * M..5 * M));
 }
