@@ -227,22 +227,23 @@ impl<S: Store> Mounted<S> {
             log::warn!("{}: files are still open; they fail from now on", self.point.display());
             self.abort();
         }
-        let unsaved = self.save(runtime, by.max(clock::now() + LAST_SAVE_LIMIT));
+        self.save(runtime, by.max(clock::now() + LAST_SAVE_LIMIT));
+        let late = Error::unavailable("the mount was stopped before it could be uploaded");
+        let unsaved = runtime.block_on(self.fs.keep_all(&late));
         if unsaved.is_empty() { Ended::Saved } else { Ended::Unsaved(unsaved) }
     }
 
-    /// Gives what could not be uploaded.
-    fn save(&self, runtime: &Handle, by: Instant) -> Vec<(String, Error)> {
+    /// Uploads what is dirty. What cannot be uploaded stays dirty.
+    fn save(&self, runtime: &Handle, by: Instant) {
         let limit = by.saturating_duration_since(clock::now());
-        let saved = runtime.block_on(async { timeout(limit, self.fs.flush_all()).await });
-        let unsaved = saved.unwrap_or_else(|_| {
-            let late = Error::unavailable(format!("not uploaded within {} s", limit.as_secs()));
-            vec![(format!("files below {}", self.point.display()), late)]
-        });
-        for (key, err) in &unsaved {
-            log::error!("{key} is not in the bucket: {err}");
+        match runtime.block_on(async { timeout(limit, self.fs.flush_all()).await }) {
+            Ok(failed) => {
+                for (key, err) in failed {
+                    log::error!("{key} is not in the bucket: {err}");
+                }
+            }
+            Err(_) => log::error!("some files could not be uploaded within {} s", limit.as_secs()),
         }
-        unsaved
     }
 
     fn unmount(&self) {
