@@ -15,11 +15,30 @@ use hyper::{
 use s3s::{
     Body, S3Error, S3ErrorCode, S3Result,
     access::{S3Access, S3AccessContext},
+    auth::{S3Auth, SecretKey},
     s3_error,
     service::S3Service,
 };
 
 use crate::faults::{Break, Fate, Faults};
+
+/// The only one there is.
+#[derive(Debug)]
+pub(crate) struct Account {
+    pub(crate) access_key: String,
+    pub(crate) secret_key: String,
+}
+
+/// As Amazon answers: `SimpleAuth` of s3s would say `NotSignedUp`.
+#[async_trait::async_trait]
+impl S3Auth for Account {
+    async fn get_secret_key(&self, access_key: &str) -> S3Result<SecretKey> {
+        if access_key != self.access_key {
+            return Err(s3_error!(InvalidAccessKeyId));
+        }
+        Ok(SecretKey::from(self.secret_key.as_str()))
+    }
+}
 
 /// Decides who may do what, and what breaks.
 #[derive(Debug)]

@@ -25,7 +25,7 @@ mod wire;
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc};
 
 use clap::Parser;
-use s3s::{auth::SimpleAuth, service::S3ServiceBuilder};
+use s3s::service::S3ServiceBuilder;
 
 /// An S3 server for demos and tests of originfs.
 #[derive(Debug, Parser)]
@@ -73,7 +73,7 @@ async fn run(args: Args) -> std::io::Result<()> {
     let faults = Arc::new(faults::Faults::default());
     let mut builder = S3ServiceBuilder::new(service::Service { spaces });
     // Access is only checked, and so faults only strike, with an auth provider: there is always one.
-    builder.set_auth(SimpleAuth::from_single(args.access_key, args.secret_key));
+    builder.set_auth(gate::Account { access_key: args.access_key, secret_key: args.secret_key });
     builder.set_access(gate::Gate { public: args.public_read, faults: Arc::clone(&faults) });
     serve::serve(args.listen, builder.build(), faults).await
 }

@@ -64,7 +64,9 @@ fn stored_permissions_are_the_objects_own() {
     assert_eq!(mount.stop(), 0);
     let again = bucket.mount_with("perms=stored");
     assert_eq!(shown(&again, "file"), (0o640, 1234, 4321));
-    assert_eq!(shown(&again, "dir"), (0o2711, 1234, 4321));
+    if bucket.server.kind.keeps_directory_headers() {
+        assert_eq!(shown(&again, "dir"), (0o2711, 1234, 4321));
+    }
 }
 
 #[test]
@@ -75,13 +77,18 @@ fn modification_times_are_kept() {
     fs::create_dir(mount.path("dir")).unwrap();
     for (name, sec) in [("file", 1_111_111_111), ("dir", 1_222_222_222)] {
         set_mtime(&mount, name, sec, 0);
-        assert_eq!(mount.stat(name).mtime(), sec, "{name}");
+        if name == "file" || bucket.server.kind.keeps_directory_headers() {
+            assert_eq!(mount.stat(name).mtime(), sec, "{name}");
+        }
     }
     assert_eq!(bucket.see("file").unwrap().user.get("mtime").map(String::as_str), Some("1111111111"));
     assert_eq!(bucket.body("file"), b"x");
     assert_eq!(mount.stop(), 0);
     let again = bucket.mount();
-    assert_eq!((again.stat("file").mtime(), again.stat("dir").mtime()), (1_111_111_111, 1_222_222_222));
+    assert_eq!(again.stat("file").mtime(), 1_111_111_111);
+    if bucket.server.kind.keeps_directory_headers() {
+        assert_eq!(again.stat("dir").mtime(), 1_222_222_222);
+    }
 }
 
 #[test]

@@ -143,7 +143,9 @@ fn times_set_on_one_host_are_the_times_on_the_other() {
         let time = TimeSpec::new(sec, 0);
         utimensat(AT_FDCWD, &a.path(name), &time, &time, UtimensatFlags::FollowSymlink).unwrap();
         assert_ne!(before, sec);
-        assert_eq!(b.stat(name).mtime(), sec, "{name}");
+        if name == "file" || bucket.server.kind.keeps_directory_headers() {
+            assert_eq!(b.stat(name).mtime(), sec, "{name}");
+        }
     }
 }
 

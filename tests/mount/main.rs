@@ -15,5 +15,6 @@ mod harness;
 mod large;
 mod mounting;
 mod names;
+mod program;
 mod renames;
 mod special;

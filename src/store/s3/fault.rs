@@ -224,7 +224,9 @@ fn chain(err: &dyn error::Error) -> String {
         }
         next = err.source();
     }
-    text
+    // The SDK's list of all places where it looked for credentials has many lines.
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    lines.collect::<Vec<_>>().join("; ").replace(":; ", ": ")
 }
 
 /// Without the SDK's own layers, which say only "dispatch failure: io error: client error (Connect)".

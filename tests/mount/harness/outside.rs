@@ -100,6 +100,15 @@ impl Process {
         String::from_utf8_lossy(&fs::read(self.dir.join("out")).unwrap()).into_owned()
     }
 
+    /// `http://127.0.0.1:PORT`, once it said a whole line with that: a server does.
+    pub(crate) fn address(&self) -> Option<String> {
+        let said = self.said();
+        let (lines, _) = said.rsplit_once('\n')?;
+        let at = lines.find("127.0.0.1:")?;
+        let port: String = lines[at + 10..].chars().take_while(char::is_ascii_digit).collect();
+        (!port.is_empty()).then(|| format!("http://127.0.0.1:{port}"))
+    }
+
     /// The exit code, 128 and the number of the signal that killed it, or `None` while it runs.
     pub(crate) fn ended(&self) -> Option<i32> {
         fs::read_to_string(self.dir.join("status")).ok().map(|status| status.trim().parse().unwrap())

@@ -15,6 +15,14 @@ pub(crate) enum Kind {
     Ceph,
 }
 
+impl Kind {
+    /// SeaweedFS makes a directory of its own of a marker (`dir/`) and drops the headers that came with it: time, mode
+    /// and owner of a directory cannot persist there.
+    pub(crate) fn keeps_directory_headers(self) -> bool {
+        self != Self::Weed
+    }
+}
+
 /// A server that runs, and who we are there.
 #[derive(Debug)]
 pub(crate) struct Server {
@@ -84,7 +92,7 @@ fn start() -> Server {
     let mut endpoint = None;
     eventually("the server tells its address", || {
         assert_eq!(server.ended(), None, "{}", server.said());
-        endpoint = address(&server.said());
+        endpoint = server.address();
         endpoint.is_some()
     });
     Server {
@@ -94,12 +102,4 @@ fn start() -> Server {
         secret_key: secret_key.into(),
         bucket: bucket.into(),
     }
-}
-
-/// `http://127.0.0.1:PORT`, where it stands in a whole line of `text`.
-fn address(text: &str) -> Option<String> {
-    let (lines, _) = text.rsplit_once('\n')?;
-    let at = lines.find("127.0.0.1:")?;
-    let port: String = lines[at + 10..].chars().take_while(char::is_ascii_digit).collect();
-    (!port.is_empty()).then(|| format!("http://127.0.0.1:{port}"))
 }
