@@ -37,7 +37,7 @@ impl<S: Store> Fs<S> {
         let mut tree = self.tree();
         let id = tree.child(parent, &name)?;
         let node = tree.get(id).expect("children are in the tree");
-        if !is_fresh(node, self.options.freshness.stat_age(), clock::now()) {
+        if !is_fresh(node, self.options.freshness.stat_age(), clock::now()) && !self.reopens(id, caller) {
             return None;
         }
         self.void_ticket(id, caller);

@@ -36,7 +36,14 @@ impl<S: Store> Fs<S> {
         for (from, to) in &copies {
             self.contents.moved((&from.key, &from.version), (&to.key, &to.version));
         }
-        let keys: Vec<Key> = entries.iter().map(|entry| entry.key.clone()).collect();
+        let mut keys: std::collections::BTreeSet<Key> = entries.iter().map(|entry| entry.key.clone()).collect();
+        for entry in &entries {
+            let rest = &entry.key.as_str()[from.key.as_str().len()..];
+            for (at, _) in rest.match_indices('/') {
+                keys.insert(Key::new(&format!("{}{}", from.key, &rest[..=at])));
+            }
+        }
+        let keys: Vec<Key> = keys.into_iter().rev().collect();
         for batch in keys.chunks(usize::from(PAGE_MAX)) {
             if let Some((key, err)) = self.store.delete_many(batch).await?.into_iter().next() {
                 log::error!("{} is renamed to {}, but {key} could not be deleted: {err}", from.key, to.key);

@@ -195,6 +195,13 @@ impl<S: Store> Fs<S> {
         }
     }
 
+    /// Whether this lookup is that of an open that just failed as stale, so that its answer is here already.
+    pub(super) fn reopens(&self, id: NodeId, caller: Caller) -> bool {
+        let tickets = lock(&self.tickets);
+        let ticket = tickets.peek(&(id, caller.tid));
+        ticket.is_some_and(|ticket| ticket.reopens && serves(ticket.left, clock::now(), TICKET_AGE))
+    }
+
     /// Whether the lookup of this system call asked already.
     pub(super) fn see_ticket(&self, id: NodeId, caller: Caller) -> bool {
         let tickets = lock(&self.tickets);

@@ -215,8 +215,8 @@ impl<S: Store> Mounted<S> {
         drop(self.ended.clone().wait_for(|ended| *ended).await);
     }
 
-    /// Saves what is dirty, unmounts, and saves what was written meanwhile. Takes [`SAVE_LIMIT`] and little more. Must
-    /// not be called on a thread of the runtime.
+    /// Saves what is dirty, unmounts, and saves what was written meanwhile. Takes a minute (`SAVE_LIMIT`) and little
+    /// more. Must not be called on a thread of the runtime.
     pub fn stop(self, runtime: &Handle) -> Ended {
         // The kernel takes its own caches away now, and a notification could stand in the way of it.
         self.notifying.disarm();
