@@ -5,20 +5,24 @@ use std::{
     os::unix::net::UnixStream,
     path::Path,
     process::{Command, Stdio},
+    thread,
     time::Duration,
 };
 
 use nix::{
     errno::Errno,
     mount::{MntFlags, umount2},
+    sys::socket::{getsockopt, sockopt::PeerCredentials},
     unistd::geteuid,
 };
 
 use super::{Failure, UmountArgs, place};
-use crate::telemetry::control;
+use crate::{clock, telemetry::control};
 
 /// How long the process behind the mount may take to end: it flushes what is left.
 const END_WAIT: Duration = Duration::from_mins(1);
+/// How often it is looked for: nothing tells the end of a process that is not a child.
+const END_STEP: Duration = Duration::from_millis(5);
 
 pub(super) fn command(command: &UmountArgs) -> Result<(), Failure> {
     let shown = command.dir.display();
@@ -67,14 +71,22 @@ fn ask_fusermount(dir: &Path, lazy: bool) -> Result<(), Failure> {
     Err(Failure::system("fusermount3 is not installed"))
 }
 
-/// A control connection ends with the process behind it.
+/// A control connection ends shortly before the process behind it.
 fn wait(mut process: UnixStream) -> io::Result<()> {
+    let late = || io::Error::new(ErrorKind::TimedOut, format!("waited {} s", END_WAIT.as_secs()));
+    let by = clock::now() + END_WAIT;
+    let pid = getsockopt(&process, PeerCredentials)?.pid();
     process.set_read_timeout(Some(END_WAIT))?;
     match process.read(&mut [0]) {
-        Err(err) if err.kind() == ErrorKind::ConnectionReset => Ok(()),
-        Err(err) if matches!(err.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-            Err(io::Error::new(ErrorKind::TimedOut, format!("waited {} s", END_WAIT.as_secs())))
-        }
-        answer => answer.map(drop),
+        Err(err) if err.kind() == ErrorKind::ConnectionReset => {}
+        Err(err) if matches!(err.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => return Err(late()),
+        answer => drop(answer?),
     }
+    while Path::new(&format!("/proc/{pid}")).exists() {
+        if clock::now() > by {
+            return Err(late());
+        }
+        thread::sleep(END_STEP);
+    }
+    Ok(())
 }

@@ -3,7 +3,10 @@
 //! Nothing is deleted before everything is copied, and a failure while copying takes the copies back, so at every moment
 //! each object is there under one of its names at least.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use tokio::{sync::Semaphore, task::JoinSet};
@@ -36,14 +39,7 @@ impl<S: Store> Fs<S> {
         for (from, to) in &copies {
             self.contents.moved((&from.key, &from.version), (&to.key, &to.version));
         }
-        let mut keys: std::collections::BTreeSet<Key> = entries.iter().map(|entry| entry.key.clone()).collect();
-        for entry in &entries {
-            let rest = &entry.key.as_str()[from.key.as_str().len()..];
-            for (at, _) in rest.match_indices('/') {
-                keys.insert(Key::new(&format!("{}{}", from.key, &rest[..=at])));
-            }
-        }
-        let keys: Vec<Key> = keys.into_iter().rev().collect();
+        let keys = deepest_first(&from.key, &entries);
         for batch in keys.chunks(usize::from(PAGE_MAX)) {
             if let Some((key, err)) = self.store.delete_many(batch).await?.into_iter().next() {
                 log::error!("{} is renamed to {}, but {key} could not be deleted: {err}", from.key, to.key);
@@ -174,6 +170,17 @@ impl<S: Store> Fs<S> {
             }
         }
     }
+}
+
+/// Everything that goes with a directory, what is below before what it is in, and markers also where there was none: a
+/// server that keeps a tree (SeaweedFS) removes only empty directories, and each of them by itself.
+fn deepest_first(dir: &Key, entries: &[Entry]) -> Vec<Key> {
+    let mut keys: BTreeSet<Key> = entries.iter().map(|entry| entry.key.clone()).collect();
+    for entry in entries {
+        let rest = entry.key.as_str().strip_prefix(dir.as_str()).unwrap_or_default();
+        keys.extend(rest.match_indices('/').map(|(at, _)| Key::new(&format!("{dir}{}", &rest[..=at]))));
+    }
+    keys.into_iter().rev().collect()
 }
 
 /// Names stay the same below a directory, and with them types and all other headers.

@@ -9,7 +9,7 @@ use super::{
     client::host,
     fault::{Answer, Cause, Fault},
 };
-use crate::clock;
+use crate::{clock, config::CredentialSource};
 
 /// Why a bucket cannot be used. `Display` is one line for the person who mounts.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -25,7 +25,10 @@ pub enum CheckError {
     BadKeyId,
     BadSecret,
     Expired,
+    /// The chain found none. An instance role may take its time at boot.
     NoCredentials(String),
+    /// The file that was named cannot be used.
+    BadPasswdFile(String),
     Denied {
         bucket: String,
         prefix: String,
@@ -77,6 +80,9 @@ impl S3Store {
             Cause::Timeout(_) if fault.earlier.is_none() => {
                 CheckError::Timeout { endpoint, after: self.limits.timeout }
             }
+            Cause::NoCredentials(text) if matches!(self.options.credentials, CredentialSource::PasswdFile(_)) => {
+                CheckError::BadPasswdFile(text.clone())
+            }
             Cause::NoCredentials(text) => CheckError::NoCredentials(text.clone()),
             Cause::Connection(text) if text.contains("dns error") => CheckError::Dns { host: host() },
             Cause::Connection(text) if text.contains("Connection refused") => CheckError::Refused { endpoint },
@@ -125,7 +131,7 @@ impl fmt::Display for CheckError {
             Self::BadKeyId => f.write_str("the server does not know this access key id"),
             Self::BadSecret => f.write_str("the secret access key does not fit the access key id (bad signature)"),
             Self::Expired => f.write_str("the credentials have expired or their session token is wrong"),
-            Self::NoCredentials(why) => write!(f, "no credentials: {why}"),
+            Self::NoCredentials(why) | Self::BadPasswdFile(why) => write!(f, "no credentials: {why}"),
             Self::Denied { bucket, prefix } => {
                 write!(f, "access denied: these credentials may not list s3://{bucket}/{prefix}")
             }
