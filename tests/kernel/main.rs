@@ -77,7 +77,6 @@ fn a_stopped_mount_leaves_nothing_behind() {
 }
 
 #[test]
-#[ignore = "waits out the patience with a busy mount, 12 s"]
 fn a_stopped_mount_is_gone_though_in_use() {
     let Some(mut lab) = Lab::mounted() else { return };
     let mut held = File::create(lab.point.join("held.txt")).unwrap();
