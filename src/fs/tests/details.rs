@@ -7,21 +7,6 @@ use crate::{
     store::{Headers, faulty::Side},
 };
 
-const SHORT: Duration = Duration::from_millis(300);
-const EXCL: OpenMode = OpenMode { exclusive: true, ..WRITE };
-
-fn lost_reply() -> Error {
-    Error::unavailable("the connection was reset")
-}
-
-fn aged() -> FsOptions {
-    open_mode(Freshness::Age(Duration::from_hours(1)))
-}
-
-fn b(text: &'static str) -> Bytes {
-    Bytes::from_static(text.as_bytes())
-}
-
 /// a handle whose name got another version: write and close say Ok, the bytes go nowhere.
 #[tokio::test]
 async fn close_of_a_replaced_file_is_not_silent() {

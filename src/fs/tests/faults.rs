@@ -7,10 +7,6 @@ use crate::store::{Headers, faulty::Side};
 const OLD: &[u8] = b"the old content";
 const NEW: &[u8] = b"the new one";
 
-fn lost_reply() -> Error {
-    Error::unavailable("the connection was reset")
-}
-
 /// Runs `act` once for every request it makes and both sides of the effect. `act` gives whether it succeeded; `check`
 /// gets a host that knows nothing, that fact, and the one that acted.
 async fn at_every_request<A, F, C, G>(prepare: fn(&MemoryStore), act: A, check: C)

@@ -46,6 +46,11 @@ pub(super) const WRITE: OpenMode =
     OpenMode { read: true, write: true, truncate: false, append: false, exclusive: false };
 pub(super) const TRUNCATE: OpenMode = OpenMode { truncate: true, ..WRITE };
 
+pub(super) const EXCL: OpenMode = OpenMode { exclusive: true, ..WRITE };
+
+/// Long enough for whatever can go on without being released; a test that is too quick here proves less, and passes.
+pub(super) const SHORT: Duration = Duration::from_millis(300);
+
 /// Part size of the tests: as small as S3 allows.
 pub(super) const PART: u64 = 5 << 20;
 
@@ -283,4 +288,16 @@ pub(super) fn open_mode(freshness: Freshness) -> FsOptions {
 
 pub(super) fn second() -> Freshness {
     Freshness::Open { stat_ttl: Duration::from_secs(1) }
+}
+
+pub(super) fn aged() -> FsOptions {
+    open_mode(Freshness::Age(Duration::from_hours(1)))
+}
+
+pub(super) fn lost_reply() -> Error {
+    Error::unavailable("the connection was reset")
+}
+
+pub(super) fn b(text: &'static str) -> Bytes {
+    Bytes::from_static(text.as_bytes())
 }

@@ -5,21 +5,6 @@ use tokio::time::timeout;
 use super::*;
 use crate::store::{Headers, faulty::Side};
 
-const SHORT: Duration = Duration::from_millis(300);
-const EXCL: OpenMode = OpenMode { exclusive: true, ..WRITE };
-
-fn lost_reply() -> Error {
-    Error::unavailable("the connection was reset")
-}
-
-fn aged() -> FsOptions {
-    open_mode(Freshness::Age(Duration::from_hours(1)))
-}
-
-fn b(text: &'static str) -> Bytes {
-    Bytes::from_static(text.as_bytes())
-}
-
 fn spawn<F: Future + Send + 'static>(
     host: &Arc<Host>,
     act: impl FnOnce(Arc<Host>) -> F,
