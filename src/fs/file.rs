@@ -109,8 +109,17 @@ pub(super) struct DirHandle {
     pub(super) versions: HashMap<Name, Version>,
 }
 
+/// How many low bits of a handle's number tell how it was opened, and which.
+const FLAGS: u32 = 3;
+const READ: u64 = 1;
+const WRITE: u64 = 2;
+const APPEND: u64 = 4;
+
 /// All handles of a mount. As many as the kernel has open files.
-#[derive(Debug, Default)]
+///
+/// The number of a file's handle ends in how it was opened. With the node id that the kernel sends along, that is all
+/// that a handle is made of, so a process that takes a mount over can make those of its predecessor again.
+#[derive(Debug)]
 pub(super) struct Handles {
     next: AtomicU64,
     files: Mutex<HashMap<Fh, Arc<Handle>>>,
@@ -118,10 +127,24 @@ pub(super) struct Handles {
 }
 
 impl Handles {
+    /// `begun`: when this process began, in nanoseconds since 1970, so that no two have a number in common.
+    pub(super) fn new(begun: u64) -> Self {
+        Self { next: AtomicU64::new(begun), files: Mutex::default(), dirs: Mutex::default() }
+    }
+
     pub(super) fn open(&self, handle: Handle) -> Fh {
-        let fh = self.serial();
+        let flags = [(handle.read, READ), (handle.write, WRITE), (handle.append, APPEND)];
+        let flags = flags.into_iter().filter(|(set, _)| *set).map(|(_, bit)| bit).sum::<u64>();
+        let fh = Fh(self.serial().0 << FLAGS | flags);
         lock(&self.files).insert(fh, Arc::new(handle));
         fh
+    }
+
+    /// The handle of a predecessor, of a file that is pinned for it.
+    pub(super) fn restore(&self, fh: Fh, file: Arc<File>) {
+        let [read, write, append] = [READ, WRITE, APPEND].map(|bit| fh.0 & bit != 0);
+        let handle = Handle { file, read, write, append, ahead: Arc::default() };
+        lock(&self.files).insert(fh, Arc::new(handle));
     }
 
     pub(super) fn open_dir(&self, handle: DirHandle) -> Fh {

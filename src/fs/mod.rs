@@ -146,7 +146,7 @@ impl<S: Store> Fs<S> {
             options,
             conditional: Mutex::new(conditional),
             tree: Mutex::new(Tree::new(prefix, root)),
-            handles: Handles::default(),
+            handles: Handles::new(begun()),
             looks: Batches::default(),
             lists: Batches::default(),
             covers: Batches::default(),
@@ -231,6 +231,12 @@ impl Payload {
     fn is_local(&self) -> bool {
         self.file.as_ref().is_some_and(|file| file.is_dirty())
     }
+}
+
+/// Nanoseconds since 1970, as far as they leave room for the flags of a handle.
+fn begun() -> u64 {
+    let now = crate::clock::wall();
+    u64::try_from(now.sec).unwrap_or(0).wrapping_mul(1_000_000_000).wrapping_add(u64::from(now.nsec))
 }
 
 fn lru<K: std::hash::Hash + Eq, V>(len: usize) -> LruCache<K, V> {

@@ -270,6 +270,16 @@ impl<S: Store> Fs<S> {
         }
     }
 
+    /// Makes the handle again that a predecessor of this process gave out for `id`, which must be a node here. Does
+    /// nothing for a handle that is known.
+    pub fn restore(&self, id: NodeId, fh: Fh) -> Result<()> {
+        if self.handles.get(fh).is_err() {
+            let file = self.pin(id)?.ok_or(Error::IsDir)?;
+            self.handles.restore(fh, file);
+        }
+        Ok(())
+    }
+
     /// close(2) of the last descriptor that shares the handle. All that matters happened in flush, but for pages that
     /// a mapping wrote afterwards.
     pub async fn release(&self, fh: Fh) {

@@ -373,3 +373,17 @@ async fn forgotten_nodes_are_dropped() {
     }
     assert_eq!(host.fs.tree().len(), 1);
 }
+
+#[tokio::test]
+async fn a_successor_can_make_the_handles_again() {
+    let bucket = bucket();
+    let [before, after] = [0; 2].map(|_| Host::new(&bucket));
+    before.write("f", b"one").await.unwrap();
+    let open = before.open("f", OpenMode { append: true, ..WRITE }).await.unwrap();
+    // Node ids are made of keys, so the kernel's mean the same to the successor.
+    assert_eq!(after.walk("f", after.who()).await.unwrap(), open.id);
+    after.fs.restore(open.id, open.fh).unwrap();
+    after.fs.write(open.fh, 0, Bytes::from_static(b"two"), false).await.unwrap();
+    after.close(open).await.unwrap();
+    assert_eq!(&bucket.inner().get_bytes("site/f").unwrap()[..], b"onetwo");
+}
