@@ -278,3 +278,23 @@ async fn noreplace_holds_for_a_file_that_is_not_uploaded() {
     h.close(open).await.unwrap_err();
     assert_eq!(&bucket.inner().get_bytes("site/f").unwrap()[..], b"theirs");
 }
+
+/// `O_EXCL`: after an attempt that nobody answered, another host's file of the same size and time is not taken for ours.
+#[tokio::test]
+async fn an_exclusive_retry_does_not_take_the_file_of_another_for_its_own() {
+    let bucket = bucket();
+    let [a, h] = [0; 2].map(|_| Host::new(&bucket));
+    let mut open = Vec::new();
+    for (host, bytes) in [(&a, "aaa"), (&h, "hhh")] {
+        let file = host.open("f", EXCL).await.unwrap();
+        host.fs.write(file.fh, 0, b(bytes), false).await.unwrap();
+        let mtime = Some(SetTime::At(Time::seconds(5)));
+        host.fs.setattr(file.id, None, SetAttr { mtime, ..SetAttr::default() }, host.who()).await.unwrap();
+        open.push(file);
+    }
+    bucket.fail(Some(Op::Put), 1, Side::Before, lost_reply());
+    h.fs.fsync(open[1].fh).await.unwrap_err();
+    a.close(open[0]).await.unwrap();
+    assert!(matches!(h.fs.fsync(open[1].fh).await, Err(Error::Exists)));
+    assert_eq!(&bucket.inner().get_bytes("site/f").unwrap()[..], b"aaa");
+}
