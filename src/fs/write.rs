@@ -191,7 +191,7 @@ impl<S: Store> Fs<S> {
         // Without a name it was unlinked, and goes nowhere.
         let Some(key) = self.tree().key(file.id).filter(|_| complete && !dirty.exclusive) else { return };
         if dirty.stream.is_none() {
-            let head = dirty.staging.read(0..super::flush::HEAD.min(dirty.size)).unwrap_or_default();
+            let head = dirty.staging.read(0..super::send::HEAD.min(dirty.size)).unwrap_or_default();
             let headers = known::new_headers(&self.options, &key, &attr, &head);
             match Stream::begin(&*self.store, &self.lanes, &key, &headers, attr.mtime).await {
                 Ok(stream) => dirty.stream = Some(stream),
