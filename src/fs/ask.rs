@@ -28,7 +28,7 @@ impl Hint {
     pub(super) fn of(kind: Kind, known: &Known) -> Self {
         match kind {
             Kind::Dir => Self::Dir(known.version.clone()),
-            Kind::File | Kind::Symlink => Self::File(known.version.clone().filter(|_| known.asked.is_some())),
+            _ => Self::File(known.version.clone().filter(|_| known.asked.is_some())),
         }
     }
 }

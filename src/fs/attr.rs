@@ -20,8 +20,9 @@ use crate::{
         attr::{Attr, Kind},
         key::Key,
         tree::Tree,
+        version::Version,
     },
-    store::{Headers, Require, Store, metadata},
+    store::{Headers, Object, Require, Store, metadata},
     upload::copy::copy_object,
 };
 
@@ -84,21 +85,23 @@ impl<S: Store> Fs<S> {
         if self.options.read_only {
             return Err(Error::ReadOnly);
         }
-        let mut set = set;
-        if let Some(size) = set.size {
-            self.truncate(id, fh, size, caller).await?;
-            // The kernel asks for both, and the truncation set the time.
-            set.mtime = set.mtime.filter(|time| *time != SetTime::Now);
+        match set.size {
+            Some(size) => self.truncate(id, fh, size, &set, caller).await?,
+            None => self.change_attr(id, &set).await?,
         }
-        self.change_attr(id, &set).await?;
         let tree = self.tree();
         self.shown(&tree, id).ok_or(Error::Stale)
     }
 
-    async fn truncate(&self, id: NodeId, fh: Option<Fh>, size: u64, caller: Caller) -> Result<()> {
+    /// Sets the size, and with it what else there is in `set`.
+    async fn truncate(&self, id: NodeId, fh: Option<Fh>, size: u64, set: &SetAttr, caller: Caller) -> Result<()> {
+        // The kernel asks for both, and the truncation sets the time.
+        let set = &SetAttr { mtime: set.mtime.filter(|time| *time != SetTime::Now), ..*set };
         if let Some(handle) = fh.and_then(|fh| self.handles.get(fh).ok()).filter(|handle| handle.write) {
             let mut state = handle.file.state.write().await;
-            return self.resize(&handle.file, &mut state, size).await;
+            self.resize(&handle.file, &mut state, size).await?;
+            drop(state);
+            return self.change_attr(id, set).await;
         }
         // truncate(2) by name: as an open, a truncation and a close.
         let open = super::types::OpenMode { write: true, ..Default::default() };
@@ -109,7 +112,11 @@ impl<S: Store> Fs<S> {
             self.resize(&handle.file, &mut state, size).await
         };
         let done = match resized {
-            Ok(()) => self.flush(opened.fh).await,
+            // Before the flush, so that one PUT takes all of it along.
+            Ok(()) => match self.change_attr(id, set).await {
+                Ok(()) => self.flush(opened.fh).await,
+                err => err,
+            },
             err => err,
         };
         self.release(opened.fh).await;
@@ -117,9 +124,16 @@ impl<S: Store> Fs<S> {
     }
 
     async fn change_attr(&self, id: NodeId, set: &SetAttr) -> Result<()> {
-        let known = self.tree().get(id).ok_or(Error::Stale)?.payload.known.attr;
-        if self.wanted(known, set) == known {
-            return Ok(());
+        {
+            let tree = self.tree();
+            let node = tree.get(id).ok_or(Error::Stale)?;
+            let known = node.payload.known.attr;
+            // What is stored may be another by now, on another host.
+            let sure = self.options.perms == Perms::Uniform
+                || is_fresh(node, self.options.freshness.open_age(), clock::now());
+            if sure && self.wanted(known, set) == known {
+                return Ok(());
+            }
         }
         let pinned = self.pin(id)?;
         let done = self.change_pinned(id, pinned.as_ref(), set).await;
@@ -180,46 +194,63 @@ impl<S: Store> Fs<S> {
         let node = tree.get_mut(id).ok_or(Error::Stale)?;
         node.payload.known.attr = self.wanted(node.payload.known.attr, set);
         if let Some(dirty) = state.as_mut().and_then(|state| state.dirty.as_mut()) {
-            dirty.time_set |= set.mtime.is_some();
+            dirty.time_set |= set.mtime.is_some() || (set.atime.is_some() && self.options.perms == Perms::Stored);
         }
         Ok(true)
     }
 
-    /// `attr` with what the caller wants and the mount keeps.
+    /// `attr` with what the caller wants and the mount keeps. What changes nothing does not move the change time either:
+    /// four applications chmod after every write.
     fn wanted(&self, attr: Attr, set: &SetAttr) -> Attr {
-        let mtime = match set.mtime {
-            Some(SetTime::Now) => known::stamp(&self.options, clock::wall()),
+        let now = clock::wall();
+        let time = |set: Option<SetTime>, kept| match set {
+            Some(SetTime::Now) => known::stamp(&self.options, now),
             Some(SetTime::At(time)) => known::stamp(&self.options, time),
-            None => attr.mtime,
+            None => kept,
         };
-        match self.options.perms {
-            Perms::Uniform => Attr { mtime, ..attr },
-            Perms::Stored => Attr {
-                mtime,
-                mode: set.mode.map_or(attr.mode, |mode| mode & 0o7777),
-                uid: set.uid.unwrap_or(attr.uid),
-                gid: set.gid.unwrap_or(attr.gid),
-                ..attr
-            },
+        let mtime = time(set.mtime, attr.mtime);
+        if self.options.perms == Perms::Uniform {
+            return attr.at(mtime);
         }
+        let wanted = Attr {
+            mtime,
+            atime: time(set.atime, attr.atime),
+            mode: set.mode.map_or(attr.mode, |mode| mode & 0o7777),
+            uid: set.uid.unwrap_or(attr.uid),
+            gid: set.gid.unwrap_or(attr.gid),
+            ..attr
+        };
+        if wanted == attr { attr } else { known::changed(&self.options, wanted, now) }
     }
 
     /// Gives a directory the attributes, and a marker if it has none.
     async fn mark(&self, key: &Key, set: &SetAttr) -> Result<Known> {
         let marker = key.marker();
         let _fence = self.fences.raise(key);
-        let (mut headers, attr) = match self.store.head(&marker).await {
-            Ok(object) => (object.headers.clone(), known::dir_attr(&self.options, Some(&object))),
+        let asked = clock::now();
+        let (object, mut headers) = match self.store.head(&marker).await {
+            Ok(object) => (Some(object.clone()), object.headers),
             Err(Error::NotFound) => {
                 let attr = known::dir_attr(&self.options, None);
-                (known::new_headers(&self.options, &marker, &attr, b""), attr)
+                (None, known::new_headers(&self.options, &marker, &attr, b""))
             }
             Err(err) => return Err(err),
         };
-        let attr = self.wanted(attr, set);
+        let kept = known::dir_attr(&self.options, object.as_ref());
+        let attr = self.wanted(kept, set);
+        if let Some(object) = object.as_ref().filter(|_| attr == kept) {
+            return Ok(Known { version: Some(unsure(&object.version)), attr, asked: Some(asked) });
+        }
         self.write_changes(&mut headers, &attr, set);
         let asked = clock::now();
-        let version = self.store.put(&marker, Bytes::new(), &headers, Require::Anything).await?;
+        let version = match &object {
+            // A marker of others that has something in it.
+            Some(Object { version, .. }) if version.size > 0 => {
+                let source = (&marker, version);
+                copy_object(&*self.store, &self.lanes, source, &marker, headers, Require::Anything).await?
+            }
+            _ => self.store.put(&marker, Bytes::new(), &headers, Require::Anything).await?,
+        };
         Ok(Known { version: Some(version), attr, asked: Some(asked) })
     }
 
@@ -228,8 +259,13 @@ impl<S: Store> Fs<S> {
     async fn rewrite(&self, key: &Key, set: &SetAttr, file: &File) -> Result<Known> {
         let _fence = self.fences.raise(key);
         for _ in 0..TRIES {
+            let asked = clock::now();
             let object = self.store.head(key).await?;
-            let attr = self.wanted(known::file_attr(&self.options, &object), set);
+            let kept = known::file_attr(&self.options, &object);
+            let attr = self.wanted(kept, set);
+            if attr == kept {
+                return Ok(Known { version: Some(unsure(&object.version)), attr, asked: Some(asked) });
+            }
             let mut headers: Headers = object.headers.clone();
             self.write_changes(&mut headers, &attr, set);
             let asked = clock::now();
@@ -254,14 +290,21 @@ impl<S: Store> Fs<S> {
         Err(Error::Stale)
     }
 
-    /// Puts into `headers` what is in `set`, and the time if there is none: a copy would get another.
+    /// Puts into `headers` what is in `set`, and the times if there are none: a copy would get others.
     fn write_changes(&self, headers: &mut Headers, attr: &Attr, set: &SetAttr) {
         let owner = set.mode.is_some() || set.uid.is_some() || set.gid.is_some();
         if owner && self.options.perms == Perms::Stored {
             metadata::write_owner(&mut headers.user, attr);
         }
-        if set.mtime.is_some() || metadata::read(&headers.user).mtime.is_none() {
-            metadata::write_mtime(&mut headers.user, attr.mtime, self.options.mtime_ns);
+        if set.mtime.is_some() {
+            metadata::write_times(&mut headers.user, attr, known::keep(&self.options));
+        } else {
+            known::keep_times(&self.options, headers, attr);
         }
     }
+}
+
+/// The version without its time: it may change again within its second.
+fn unsure(version: &Version) -> Version {
+    Version { modified: None, ..version.clone() }
 }

@@ -185,7 +185,7 @@ impl<S: Store> Fs<S> {
         for (name, child) in tree.children(id) {
             let Some(node) = tree.get(child) else { continue };
             let listed = listing.names.get(name).and_then(Option::as_ref);
-            let link = node.kind == Kind::Symlink
+            let link = !matches!(node.kind, Kind::File | Kind::Dir)
                 && listed.zip(node.payload.known.version.as_ref()).is_some_and(|(a, b)| a.same_content(b));
             let here_only = self.has_local(tree, child);
             // Closed while the listing was under way.
@@ -194,6 +194,7 @@ impl<S: Store> Fs<S> {
                 names.insert(name, node.kind);
             }
         }
+        self.remembered_kinds(&dir, listing, &mut names);
         let dots = [(DirName::Dot, own), (DirName::DotDot, up)];
         let mut entries: Vec<DirEntry> = Vec::with_capacity(names.len() + dots.len());
         for (at, (name, ino)) in (1..=DOTS).zip(dots) {
@@ -206,6 +207,20 @@ impl<S: Store> Fs<S> {
         let versions: HashMap<Name, Version> =
             listing.names.iter().filter_map(|(name, version)| Some((name.clone(), version.clone()?))).collect();
         Ok(DirHandle { entries, versions })
+    }
+
+    /// A listing does not tell the kinds of objects, but some names were looked at before.
+    fn remembered_kinds(&self, dir: &Key, listing: &Listing, names: &mut BTreeMap<&Name, Kind>) {
+        let memory = lock(&self.memory);
+        if memory.is_empty() {
+            return;
+        }
+        for (name, kind) in names.iter_mut().filter(|(_, kind)| **kind == Kind::File) {
+            let Some(Some(version)) = listing.names.get(*name) else { continue };
+            let key = Key::new(&format!("{}{}", directory(dir), name.as_str()));
+            let known = memory.peek(&key).filter(|known| known.version.as_ref().is_some_and(|v| v.same_content(version)));
+            *kind = known.map_or(*kind, |known| known.attr.kind);
+        }
     }
 }
 

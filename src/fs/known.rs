@@ -10,7 +10,10 @@ use crate::{
         key::Key,
         version::Version,
     },
-    store::{Headers, Object, metadata},
+    store::{
+        Headers, Object,
+        metadata::{self, Keep, Stored},
+    },
 };
 
 /// Permission bits of symlinks: they have none of their own (symlink(7)).
@@ -71,15 +74,8 @@ impl Known {
 
     /// What a listing lets one guess of an object; never shown without asking first.
     pub(super) fn listed(options: &FsOptions, version: &Version) -> Self {
-        let mtime = Time::seconds(version.modified.unwrap_or(0));
-        let attr = Attr {
-            kind: Kind::File,
-            size: version.size,
-            mtime,
-            mode: options.file_mode,
-            uid: options.uid,
-            gid: options.gid,
-        };
+        let modified = Time::seconds(version.modified.unwrap_or(0));
+        let attr = Attr { size: version.size, ..blank(options, Kind::File) }.at(modified);
         Self { version: Some(version.clone()), attr, asked: None }
     }
 }
@@ -95,37 +91,82 @@ fn sure(version: &Version, wall: i64) -> Version {
     Version { modified, ..version.clone() }
 }
 
+/// What is shown of something of which nothing is known.
+pub(super) fn blank(options: &FsOptions, kind: Kind) -> Attr {
+    let (mode, time) = (if kind == Kind::Dir { options.dir_mode } else { options.file_mode }, Time::default());
+    let FsOptions { uid, gid, .. } = *options;
+    Attr { kind, size: 0, mtime: time, atime: time, ctime: time, mode, uid, gid, rdev: 0 }
+}
+
 /// The attributes of an object that is no directory.
 pub(super) fn file_attr(options: &FsOptions, object: &Object) -> Attr {
     let stored = metadata::read(&object.headers.user);
-    let kind = if stored.kind == Some(Kind::Symlink) { Kind::Symlink } else { Kind::File };
-    let mtime = stored.mtime.unwrap_or(Time::seconds(object.version.modified.unwrap_or(0)));
-    let size = stored.symlink_target.as_ref().map_or(object.version.size, |target| target.len() as u64);
-    let (mode, uid, gid) = match options.perms {
-        _ if kind == Kind::Symlink => (SYMLINK_MODE, stored.uid, stored.gid),
-        Perms::Stored => (stored.mode.filter(|&mode| mode != 0).unwrap_or(options.file_mode), stored.uid, stored.gid),
-        Perms::Uniform => (options.file_mode, None, None),
+    let kind = match stored.kind {
+        Some(Kind::Symlink) => Kind::Symlink,
+        // Where permissions are the mount's, nobody's object makes a device of itself. Bytes are never hidden.
+        Some(kind) if kind.is_special() && options.perms == Perms::Stored && object.version.size == 0 => kind,
+        _ => Kind::File,
     };
-    owned(options, Attr { kind, size, mtime, mode, uid: options.uid, gid: options.gid }, uid, gid)
+    let size = stored.symlink_target.as_ref().map_or(object.version.size, |target| target.len() as u64);
+    let rdev = stored.rdev.filter(|_| kind.is_device()).unwrap_or(0);
+    let modified = object.version.modified.unwrap_or(0);
+    let attr = of_stored(options, Attr { size, rdev, ..blank(options, kind) }, &stored, modified);
+    if kind == Kind::Symlink { Attr { mode: SYMLINK_MODE, ..attr } } else { attr }
 }
 
 /// The attributes of a directory. Without a marker it has no time of its own: 1970, the same on every host.
 pub(super) fn dir_attr(options: &FsOptions, marker: Option<&Object>) -> Attr {
     let stored = marker.map(|object| metadata::read(&object.headers.user)).unwrap_or_default();
     let modified = marker.and_then(|object| object.version.modified).unwrap_or(0);
-    let mtime = stored.mtime.unwrap_or(Time::seconds(modified));
-    let mode = match options.perms {
-        Perms::Stored => stored.mode.filter(|&mode| mode != 0).unwrap_or(options.dir_mode),
-        Perms::Uniform => options.dir_mode,
-    };
-    let attr = Attr { kind: Kind::Dir, size: 0, mtime, mode, uid: options.uid, gid: options.gid };
-    owned(options, attr, stored.uid, stored.gid)
+    of_stored(options, blank(options, Kind::Dir), &stored, modified)
 }
 
-fn owned(options: &FsOptions, attr: Attr, uid: Option<u32>, gid: Option<u32>) -> Attr {
+/// `attr` with what the mount shows of `stored`. What is not stored is as `attr` has it; the times are those of the
+/// last change, which no later access can be told from.
+fn of_stored(options: &FsOptions, attr: Attr, stored: &Stored, modified: i64) -> Attr {
+    let modified = Time::seconds(modified);
+    let mtime = stored.mtime.unwrap_or(modified);
+    match options.perms {
+        Perms::Uniform => attr.at(mtime),
+        Perms::Stored => Attr {
+            mtime,
+            atime: stored.atime.unwrap_or(mtime),
+            ctime: stored.ctime.unwrap_or(modified),
+            mode: stored.mode.unwrap_or(attr.mode),
+            uid: stored.uid.unwrap_or(attr.uid),
+            gid: stored.gid.unwrap_or(attr.gid),
+            ..attr
+        },
+    }
+}
+
+/// What is written of times.
+pub(super) fn keep(options: &FsOptions) -> Keep {
+    Keep { ns: options.mtime_ns, all: options.perms == Perms::Stored }
+}
+
+/// Puts into the headers of a copy what it would lose: the times, if the object has none of its own or keeps more than
+/// one.
+pub(super) fn keep_times(options: &FsOptions, headers: &mut Headers, attr: &Attr) {
+    if options.perms == Perms::Stored || metadata::read(&headers.user).mtime.is_none() {
+        metadata::write_times(&mut headers.user, attr, keep(options));
+    }
+}
+
+/// `attr` after a change at `now` of what is not content. Without a change time of its own, it shows nothing.
+pub(super) fn changed(options: &FsOptions, attr: Attr, now: Time) -> Attr {
     match options.perms {
         Perms::Uniform => attr,
-        Perms::Stored => Attr { uid: uid.unwrap_or(attr.uid), gid: gid.unwrap_or(attr.gid), ..attr },
+        Perms::Stored => Attr { ctime: stamp(options, now), ..attr },
+    }
+}
+
+/// `attr` after a change of content at `now`.
+pub(super) fn written(options: &FsOptions, attr: Attr, now: Time) -> Attr {
+    let now = stamp(options, now);
+    match options.perms {
+        Perms::Uniform => attr.at(now),
+        Perms::Stored => Attr { mtime: now, ctime: now, ..attr },
     }
 }
 
@@ -134,10 +175,10 @@ pub(super) fn new_headers(options: &FsOptions, key: &Key, attr: &Attr, head: &[u
     let mut headers = Headers::default();
     match attr.kind {
         Kind::Dir => headers.content_type = Some(DIR_TYPE.to_owned()),
-        Kind::Symlink => headers.content_type = Some(content_type::UNKNOWN.to_owned()),
         Kind::File => set_type(&mut headers, key, head),
+        _ => headers.content_type = Some(content_type::UNKNOWN.to_owned()),
     }
-    metadata::write(&mut headers.user, attr, options.mtime_ns);
+    metadata::write(&mut headers.user, attr, keep(options));
     headers
 }
 
@@ -180,9 +221,8 @@ pub(super) fn new_attr(
     parent: &Attr,
     now: Time,
 ) -> Attr {
-    let default = if kind == Kind::Dir { options.dir_mode } else { options.file_mode };
     let (mode, uid, gid) = match options.perms {
-        Perms::Uniform => (default, options.uid, options.gid),
+        Perms::Uniform => (blank(options, kind).mode, options.uid, options.gid),
         // The group and the bit of a setgid directory are inherited (inode(7)).
         Perms::Stored if parent.mode & libc::S_ISGID != 0 && kind == Kind::Dir => {
             (mode & 0o7777 | libc::S_ISGID, owner.0, parent.gid)
@@ -191,7 +231,7 @@ pub(super) fn new_attr(
         Perms::Stored => (mode & 0o7777, owner.0, owner.1),
     };
     let mode = if kind == Kind::Symlink { SYMLINK_MODE } else { mode };
-    Attr { kind, size: 0, mtime: stamp(options, now), mode, uid, gid }
+    Attr { mode, uid, gid, ..blank(options, kind) }.at(stamp(options, now))
 }
 
 /// Whether a name at the root of the mount is ours and hidden.

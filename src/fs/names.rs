@@ -190,6 +190,10 @@ impl<S: Store> Fs<S> {
         let mut tree = self.tree();
         if tree.child(parent, name) == Some(file.id) {
             file.forget_former();
+            if let Some(node) = tree.get_mut(file.id) {
+                // For those who have it open: its link count changed.
+                node.payload.known.attr = known::changed(&self.options, node.payload.known.attr, clock::wall());
+            }
             drop(tree.detach(file.id));
         }
         drop(tree);
@@ -299,7 +303,7 @@ impl<S: Store> Fs<S> {
     }
 
     /// A new node that is in the bucket.
-    fn born(
+    pub(super) fn born(
         &self,
         parent: NodeId,
         name: Name,

@@ -204,8 +204,9 @@ impl<S: Store> Fs<S> {
         let kind = self.tree().get(id).ok_or(Error::Stale)?.kind;
         match kind {
             Kind::Dir => Err(Error::IsDir),
-            Kind::Symlink => Err(Error::Invalid),
             Kind::File => self.pin(id)?.ok_or(Error::IsDir),
+            // The kernel opens them by itself.
+            _ => Err(Error::Invalid),
         }
     }
 

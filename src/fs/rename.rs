@@ -18,7 +18,7 @@ use crate::{
         key::{Key, Name},
         version::Version,
     },
-    store::{Require, Store, metadata},
+    store::{Require, Store},
     upload::copy::copy_object,
 };
 
@@ -52,8 +52,9 @@ impl<S: Store> Fs<S> {
             if let Some(node) = target.and_then(|id| tree.get(id)) {
                 match (kind, node.kind, mode) {
                     (_, _, RenameMode::NoReplace) => return Err(Error::Exists),
-                    (Kind::Dir, Kind::File | Kind::Symlink, _) => return Err(Error::NotDir),
-                    (Kind::File | Kind::Symlink, Kind::Dir, _) => return Err(Error::IsDir),
+                    (Kind::Dir, Kind::Dir, _) => {}
+                    (Kind::Dir, _, _) => return Err(Error::NotDir),
+                    (_, Kind::Dir, _) => return Err(Error::IsDir),
                     _ => {}
                 }
             }
@@ -126,6 +127,9 @@ impl<S: Store> Fs<S> {
             uploaded
         };
         self.move_node(file.id, from, to);
+        if let Some(node) = self.tree().get_mut(file.id) {
+            node.payload.known.attr = known::changed(&self.options, node.payload.known.attr, clock::wall());
+        }
         if !uploaded {
             return Ok(());
         }
@@ -155,12 +159,9 @@ impl<S: Store> Fs<S> {
         let exclusive = mode == RenameMode::NoReplace && self.conditional().copy.works();
         for _ in 0..TRIES {
             let object = self.store.head(&from.key).await?;
-            let attr = known::file_attr(&self.options, &object);
+            let attr = known::changed(&self.options, known::file_attr(&self.options, &object), clock::wall());
             let mut headers = known::renamed_headers(&object.headers, &to.key);
-            if metadata::read(&headers.user).mtime.is_none() {
-                // The copy would get another time than the object had.
-                metadata::write_mtime(&mut headers.user, attr.mtime, self.options.mtime_ns);
-            }
+            known::keep_times(&self.options, &mut headers, &attr);
             let require = if exclusive { Require::Absent } else { Require::Anything };
             let asked = clock::now();
             let source_version = (&from.key, &object.version);
@@ -209,8 +210,11 @@ impl<S: Store> Fs<S> {
             self.forget_key(&end.key, tree.key(end.parent).as_ref());
         }
         if let Some(target) = tree.child(to.parent, &to.name).filter(|&target| target != id) {
-            if let Some(file) = tree.get(target).and_then(|node| node.payload.file.as_ref()) {
-                file.forget_former();
+            if let Some(node) = tree.get_mut(target) {
+                node.payload.known.attr = known::changed(&self.options, node.payload.known.attr, clock::wall());
+                if let Some(file) = node.payload.file.as_ref() {
+                    file.forget_former();
+                }
             }
             drop(tree.detach(target));
         }

@@ -11,8 +11,10 @@ use std::{
 use bytes::Bytes;
 use tokio::{sync::Semaphore, task::JoinSet};
 
-use super::{Fs, lock, rename::End, types::NodeId};
+use super::{Fs, known, lock, rename::End, types::NodeId};
 use crate::{
+    clock,
+    config::FsOptions,
     error::{Error, Result},
     model::{key::Key, version::Version},
     store::{Copy, Entry, List, PAGE_MAX, Require, SINGLE_MAX, Store},
@@ -99,8 +101,10 @@ impl<S: Store> Fs<S> {
         for entry in entries.iter().cloned() {
             let lane = Arc::clone(&lanes).acquire_owned().await.expect("never closed");
             let (store, target) = (Arc::clone(&self.store), moved(&entry.key, from, to));
+            // The directory itself is what is renamed; all else only finds itself elsewhere.
+            let renamed = (entry.key == from.key.marker()).then(|| self.options.clone());
             tasks.spawn(async move {
-                let copied = copy_one(&*store, &entry, &target).await;
+                let copied = copy_one(&*store, &entry, &target, renamed.as_ref()).await;
                 drop(lane);
                 match copied {
                     Ok(version) => Ok((entry, Entry { key: target, version })),
@@ -184,10 +188,20 @@ fn deepest_first(dir: &Key, entries: &[Entry]) -> Vec<Key> {
 }
 
 /// Names stay the same below a directory, and with them types and all other headers.
-async fn copy_one<S: Store>(store: &S, entry: &Entry, target: &Key) -> Result<Version> {
+async fn copy_one<S: Store>(
+    store: &S,
+    entry: &Entry,
+    target: &Key,
+    renamed: Option<&FsOptions>,
+) -> Result<Version> {
     if entry.key.is_marker() && entry.version.size == 0 {
         // Not every server copies markers (SeaweedFS does not); nothing but headers is in them.
-        let headers = store.head(&entry.key).await?.headers;
+        let marker = store.head(&entry.key).await?;
+        let mut headers = marker.headers.clone();
+        if let Some(options) = renamed {
+            let attr = known::changed(options, known::dir_attr(options, Some(&marker)), clock::wall());
+            known::keep_times(options, &mut headers, &attr);
+        }
         return store.put(target, Bytes::new(), &headers, Require::Anything).await;
     }
     let Version { etag, size, .. } = entry.version.clone();

@@ -95,9 +95,12 @@ impl<S: Store> Fs<S> {
         stream: Option<Stream>,
         attr: Attr,
     ) -> Result<Sent> {
-        // The headers were fixed when the first part went: another time that was set since needs other headers.
+        // The headers were fixed when the first part went: what was set since needs other headers.
         let fits = |stream: &Stream| {
-            stream.upload.key == *key && (!dirty.time_set || stream.mtime.whole() == attr.mtime.whole())
+            let with_its_times = stream.timed(attr);
+            let same_times = !dirty.time_set || with_its_times == Attr { ctime: with_its_times.ctime, ..attr };
+            let owner = |attr: &Attr| (attr.mode, attr.uid, attr.gid);
+            stream.upload.key == *key && same_times && owner(&stream.attr) == owner(&attr)
         };
         match stream {
             Some(stream) if fits(&stream) => match self.send_rest(key, dirty, stream, attr).await {
@@ -120,13 +123,13 @@ impl<S: Store> Fs<S> {
     async fn send_anew(&self, key: &Key, dirty: &Dirty, attr: Attr) -> Result<Sent> {
         let head = dirty.staging.read(0..HEAD)?;
         let headers = known::new_headers(&self.options, key, &attr, &head);
-        let stream = Stream::begin(&*self.store, &self.lanes, key, &headers, attr.mtime).await?;
+        let stream = Stream::begin(&*self.store, &self.lanes, key, &headers, attr).await?;
         self.send_rest(key, dirty, stream, attr).await
     }
 
     /// Sends what is not sent yet, and ends the upload.
     async fn send_rest(&self, key: &Key, dirty: &Dirty, mut stream: Stream, attr: Attr) -> Result<Sent> {
-        let attr = Attr { mtime: stream.mtime, ..attr };
+        let attr = stream.timed(attr);
         loop {
             let left = dirty.size - stream.handed_over(&self.lanes).min(dirty.size);
             if left == 0 {

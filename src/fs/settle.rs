@@ -99,7 +99,9 @@ impl<S: Store> Fs<S> {
             self.orphan(tree, id, key);
             return None;
         };
-        if node.kind == new.attr.kind && (node.kind == Kind::Dir || same_bytes(node, &new) || node.opens == 0) {
+        // The kernel takes the number of a device once, so another one is another node.
+        let same_kind = node.kind == new.attr.kind && node.payload.known.attr.rdev == new.attr.rdev;
+        if same_kind && (node.kind == Kind::Dir || same_bytes(node, &new) || node.opens == 0) {
             self.update(id, node, new);
             return Some(id);
         }
@@ -159,7 +161,8 @@ impl<S: Store> Fs<S> {
         let left = self.left(node, clock::now());
         let entry_ttl = match (self.options.freshness, node.kind) {
             // Every open of a file comes with its own lookup, so that the two share one request and no more.
-            (Freshness::Open { .. }, Kind::File | Kind::Symlink) => Duration::ZERO,
+            (_, Kind::Dir) => left,
+            (Freshness::Open { .. }, _) => Duration::ZERO,
             _ => left,
         };
         let attr_ttl = if id.0 == stat.ino { left } else { Duration::ZERO };

@@ -158,14 +158,15 @@ impl<S: Store> Fs<S> {
 
     /// The node has `size` bytes and was changed now.
     pub(super) fn touched(&self, file: &File, size: u64) -> Attr {
-        let mtime = known::stamp(&self.options, clock::wall());
+        let now = clock::wall();
         let mut tree = self.tree();
         match tree.get_mut(file.id) {
             Some(node) => {
-                node.payload.known.attr = Attr { size, mtime, ..node.payload.known.attr };
+                let attr = Attr { size, ..node.payload.known.attr };
+                node.payload.known.attr = known::written(&self.options, attr, now);
                 node.payload.known.attr
             }
-            None => Attr { kind: Kind::File, size, mtime, mode: 0, uid: 0, gid: 0 },
+            None => known::written(&self.options, Attr { size, ..known::blank(&self.options, Kind::File) }, now),
         }
     }
 
@@ -193,7 +194,7 @@ impl<S: Store> Fs<S> {
         if dirty.stream.is_none() {
             let head = dirty.staging.read(0..super::send::HEAD.min(dirty.size)).unwrap_or_default();
             let headers = known::new_headers(&self.options, &key, &attr, &head);
-            match Stream::begin(&*self.store, &self.lanes, &key, &headers, attr.mtime).await {
+            match Stream::begin(&*self.store, &self.lanes, &key, &headers, attr).await {
                 Ok(stream) => dirty.stream = Some(stream),
                 Err(err) => return log::info!("{key} is not sent while it is written: {err}"),
             }

@@ -121,14 +121,16 @@ impl<S: Store> Filesystem for Adapter<S> {
         name: &OsStr,
         mode: u32,
         _umask: u32,
-        _rdev: u32,
+        rdev: u32,
         reply: ReplyEntry,
     ) {
+        let (call, fs, new) = (Call::new("mknod", parent), self.fs(), New::of(req, name, mode));
         // A mode without type makes a regular file (mknod(2)).
-        match mode & libc::S_IFMT {
-            0 | libc::S_IFREG => open::make(&self.0, Call::new("mknod", parent), New::of(req, name, mode), reply),
-            _ => reply.error(Errno::EPERM),
+        if matches!(mode & libc::S_IFMT, 0 | libc::S_IFREG) {
+            return open::make(&self.0, call, new, reply);
         }
+        let work = async move { fs.mknod(call.node, &new.name, (mode, rdev), new.caller).await };
+        self.0.calls.change(call, reply, work, self.0.forgetting(), reply::entry);
     }
 
     fn mkdir(&self, req: &Request, parent: INodeNo, name: &OsStr, mode: u32, _umask: u32, reply: ReplyEntry) {

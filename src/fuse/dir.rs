@@ -56,7 +56,8 @@ fn put_plus<S: Store>(fs: &Fs<S>, at: At, entry: &DirEntry, reply: &mut ReplyDir
     let name = text(&entry.name);
     if !matches!(entry.name, DirName::Name(_)) {
         // The kernel takes only number and kind of these two, and counts no lookup.
-        let attr = Attr { kind: entry.kind, size: 0, mtime: Time::default(), mode: 0, uid: 0, gid: 0 };
+        let (kind, none) = (entry.kind, Time::default());
+        let attr = Attr { kind, size: 0, mtime: none, atime: none, ctime: none, mode: 0, uid: 0, gid: 0, rdev: 0 };
         let attr = reply::file_attr(entry.ino, &Stat { ino: entry.ino, nlink: 1, attr });
         let full = reply.add(attr.ino, entry.next, name, &Duration::ZERO, &attr, reply::GENERATION);
         return if full { Put::Full } else { Put::In };

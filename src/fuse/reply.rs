@@ -94,16 +94,16 @@ pub(super) fn file_attr(ino: u64, stat: &Stat) -> FileAttr {
         size: attr.size,
         // st_blocks counts 512 bytes (stat(2)).
         blocks: attr.size.div_ceil(512),
-        atime: mtime,
+        atime: system_time(attr.atime),
         mtime,
-        ctime: mtime,
+        ctime: system_time(attr.ctime),
         crtime: mtime,
         kind: file_type(attr.kind),
         perm: u16::try_from(attr.mode & super::decode::PERMISSIONS).expect("12 bits fit into 16"),
         nlink: stat.nlink,
         uid: attr.uid,
         gid: attr.gid,
-        rdev: 0,
+        rdev: attr.rdev,
         blksize: BLOCK,
         flags: 0,
     }
@@ -114,6 +114,10 @@ pub(super) fn file_type(kind: Kind) -> FileType {
         Kind::File => FileType::RegularFile,
         Kind::Dir => FileType::Directory,
         Kind::Symlink => FileType::Symlink,
+        Kind::Fifo => FileType::NamedPipe,
+        Kind::Socket => FileType::Socket,
+        Kind::Char => FileType::CharDevice,
+        Kind::Block => FileType::BlockDevice,
     }
 }
 
@@ -128,6 +132,7 @@ fn system_time(time: Time) -> SystemTime {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::attr::Attr;
 
     #[test]
     fn times_before_1970() {
@@ -146,14 +151,9 @@ mod tests {
 
     #[test]
     fn blocks_round_up() {
-        let attr = crate::model::attr::Attr {
-            kind: Kind::File,
-            size: 513,
-            mtime: Time::default(),
-            mode: 0o644,
-            uid: 1,
-            gid: 2,
-        };
+        let time = Time::default();
+        let (kind, mode) = (Kind::File, 0o644);
+        let attr = Attr { kind, size: 513, mtime: time, atime: time, ctime: time, mode, uid: 1, gid: 2, rdev: 0 };
         let shown = file_attr(9, &Stat { ino: 9, nlink: 1, attr });
         assert_eq!((shown.blocks, shown.ino, shown.perm, shown.nlink), (2, INodeNo(9), 0o644, 1));
     }

@@ -15,6 +15,7 @@ use tokio::{
 use crate::{
     error::{Error, Result},
     model::{
+        attr::Attr,
         key::Key,
         version::{ETag, Version},
     },
@@ -76,8 +77,8 @@ struct Begun {
 #[derive(Debug)]
 pub struct Stream {
     pub upload: Upload,
-    /// The mtime of the object, which is fixed when the upload begins.
-    pub mtime: crate::model::attr::Time,
+    /// The attributes of the object, its size apart; they are fixed when the upload begins.
+    pub attr: Attr,
     note: PathBuf,
     sent: u32,
     parts: Vec<Part>,
@@ -91,7 +92,7 @@ impl Stream {
         lanes: &Lanes,
         key: &Key,
         headers: &Headers,
-        mtime: crate::model::attr::Time,
+        attr: Attr,
     ) -> Result<Self> {
         let upload = store.begin(key, headers).await?;
         let wall = crate::clock::wall();
@@ -104,7 +105,14 @@ impl Stream {
                 note.display()
             );
         }
-        Ok(Self { upload, mtime, note, sent: 0, parts: Vec::new(), tasks: JoinSet::new(), failed: None })
+        Ok(Self { upload, attr, note, sent: 0, parts: Vec::new(), tasks: JoinSet::new(), failed: None })
+    }
+
+    /// `attr` with the times that the object will have.
+    #[must_use]
+    pub fn timed(&self, attr: Attr) -> Attr {
+        let Attr { mtime, atime, ctime, .. } = self.attr;
+        Attr { mtime, atime, ctime, ..attr }
     }
 
     /// Bytes that were handed over: writing below this mark again makes the upload worthless.

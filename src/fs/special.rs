@@ -1,0 +1,43 @@
+//! mknod of what has no content: pipes, sockets and devices. The kernel does all that happens in them.
+
+use std::ffi::OsStr;
+
+use bytes::Bytes;
+
+use super::{
+    Fs,
+    known::{self, Known},
+    types::{Caller, Found, NodeId},
+};
+use crate::{
+    clock,
+    config::Perms,
+    error::{Error, Result},
+    model::attr::{Attr, Kind},
+    store::{Require, Store},
+};
+
+impl<S: Store> Fs<S> {
+    /// An empty object whose mode tells its kind, as s3fs makes it. `mode`: `st_mode` after the umask; `rdev`: the number
+    /// of a device. Fails with `NotPermitted` where permissions, and kinds with them, are not stored.
+    pub async fn mknod(
+        &self,
+        parent: NodeId,
+        name: &OsStr,
+        (mode, rdev): (u32, u32),
+        caller: Caller,
+    ) -> Result<Found> {
+        let kind = Kind::from_mode(mode).filter(|kind| kind.is_special() && self.options.perms == Perms::Stored);
+        let kind = kind.ok_or(Error::NotPermitted)?;
+        let _names = self.names.read().await;
+        let (name, key, above) = self.place(parent, name)?;
+        let fence = self.fences.raise(&key);
+        let rdev = if kind.is_device() { rdev } else { 0 };
+        let attr = Attr { rdev, ..self.attr_below(&above, kind, mode, caller) };
+        let headers = known::new_headers(&self.options, &key, &attr, b"");
+        let require = if self.conditional().absent.works() { Require::Absent } else { Require::Anything };
+        let asked = clock::now();
+        let version = self.store.put(&key, Bytes::new(), &headers, require).await?;
+        self.born(parent, name, &key, Known { version: Some(version), attr, asked: Some(asked) }, fence)
+    }
+}
