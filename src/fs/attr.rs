@@ -34,11 +34,12 @@ impl<S: Store> Fs<S> {
     pub fn try_getattr(&self, id: NodeId, caller: Caller) -> Option<Result<(Stat, Duration)>> {
         let tree = self.tree();
         let Some(node) = tree.get(id) else { return Some(Err(Error::Stale)) };
-        let fixed = id == NodeId::ROOT || tree.key(id).is_none();
-        if fixed || is_fresh(node, self.options.freshness.stat_age(), clock::now()) || self.see_ticket(id, caller) {
-            return self.shown(&tree, id).map(Ok);
-        }
-        None
+        let at_hand = match tree.key(id) {
+            None => true,
+            Some(key) if id == NodeId::ROOT => self.root_is_fresh(&key, &node.payload.known),
+            Some(_) => is_fresh(node, self.options.freshness.stat_age(), clock::now()) || self.see_ticket(id, caller),
+        };
+        if at_hand { self.shown(&tree, id).map(Ok) } else { None }
     }
 
     /// Fails with `Stale` when the node is gone and nobody has it open.
@@ -46,6 +47,10 @@ impl<S: Store> Fs<S> {
         loop {
             if let Some(answer) = self.try_getattr(id, caller) {
                 return answer;
+            }
+            if id == NodeId::ROOT {
+                self.look_at_root().await;
+                return self.shown(&self.tree(), id).ok_or(Error::Stale);
             }
             let (parent, name, key, hint) = {
                 let tree = self.tree();
@@ -129,8 +134,8 @@ impl<S: Store> Fs<S> {
             let node = tree.get(id).ok_or(Error::Stale)?;
             let known = node.payload.known.attr;
             // What is stored may be another by now, on another host.
-            let sure = self.options.perms == Perms::Uniform
-                || is_fresh(node, self.options.freshness.open_age(), clock::now());
+            let sure =
+                self.options.perms == Perms::Uniform || is_fresh(node, self.options.freshness.open_age(), clock::now());
             if sure && self.wanted(known, set) == known {
                 return Ok(());
             }
@@ -178,7 +183,9 @@ impl<S: Store> Fs<S> {
     /// A change of what the bucket does not have anyway. Whether it was one.
     async fn change_local(&self, id: NodeId, file: Option<&Arc<File>>, set: &SetAttr) -> Result<bool> {
         let local = |tree: &Tree<Payload>| {
-            tree.key(id).is_none() || id == NodeId::ROOT || tree.get(id).is_some_and(|node| node.payload.is_local())
+            let mine = tree.get(id).is_some_and(|node| node.payload.is_local());
+            let nowhere = |key: Key| id == NodeId::ROOT && !self.keeps_root(&key);
+            mine || tree.key(id).is_none_or(nowhere)
         };
         if !local(&self.tree()) {
             return Ok(false);

@@ -218,7 +218,8 @@ impl<S: Store> Fs<S> {
         for (name, kind) in names.iter_mut().filter(|(_, kind)| **kind == Kind::File) {
             let Some(Some(version)) = listing.names.get(*name) else { continue };
             let key = Key::new(&format!("{}{}", directory(dir), name.as_str()));
-            let known = memory.peek(&key).filter(|known| known.version.as_ref().is_some_and(|v| v.same_content(version)));
+            let known =
+                memory.peek(&key).filter(|known| known.version.as_ref().is_some_and(|v| v.same_content(version)));
             *kind = known.map_or(*kind, |known| known.attr.kind);
         }
     }

@@ -22,10 +22,12 @@ mod flush;
 mod known;
 mod lost;
 mod names;
+mod nonsense;
 mod open;
 mod read;
 mod rename;
 mod rename_dir;
+mod root;
 mod send;
 mod settle;
 mod special;
@@ -113,6 +115,8 @@ pub struct Fs<S: Store> {
     listings: Mutex<LruCache<Key, Arc<Listing>>>,
     /// Answers of the bucket that the system call which asked has not used yet, by node and thread.
     tickets: Mutex<LruCache<(NodeId, u32), Ticket>>,
+    /// Objects whose nonsense the log has.
+    told: Mutex<nonsense::Told>,
     invalidations: mpsc::SyncSender<Invalidation>,
     names: RwLock<()>,
     yard: Arc<Yard>,
@@ -158,6 +162,7 @@ impl<S: Store> Fs<S> {
             memory: Mutex::new(lru(MEMORY_LEN)),
             listings: Mutex::new(lru(LISTINGS_LEN)),
             tickets: Mutex::new(lru(TICKETS_LEN)),
+            told: Mutex::new(lru(nonsense::TOLD_LEN)),
             invalidations,
             names: RwLock::new(()),
             locals: Arc::default(),

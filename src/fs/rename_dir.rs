@@ -188,12 +188,7 @@ fn deepest_first(dir: &Key, entries: &[Entry]) -> Vec<Key> {
 }
 
 /// Names stay the same below a directory, and with them types and all other headers.
-async fn copy_one<S: Store>(
-    store: &S,
-    entry: &Entry,
-    target: &Key,
-    renamed: Option<&FsOptions>,
-) -> Result<Version> {
+async fn copy_one<S: Store>(store: &S, entry: &Entry, target: &Key, renamed: Option<&FsOptions>) -> Result<Version> {
     if entry.key.is_marker() && entry.version.size == 0 {
         // Not every server copies markers (SeaweedFS does not); nothing but headers is in them.
         let marker = store.head(&entry.key).await?;

@@ -77,6 +77,7 @@ impl<S: Store> Fs<S> {
         answer: &Answer,
     ) -> Option<NodeId> {
         let new = Known::of(&self.options, answer);
+        self.tell_nonsense(key, answer);
         let Some(id) = tree.child(parent, name) else {
             let new = new?;
             return tree.attach(parent, name.clone(), key.ino(), new.attr.kind, Payload::new(new));

@@ -20,13 +20,7 @@ use crate::{
 impl<S: Store> Fs<S> {
     /// An empty object whose mode tells its kind, as s3fs makes it. `mode`: `st_mode` after the umask; `rdev`: the number
     /// of a device. Fails with `NotPermitted` where permissions, and kinds with them, are not stored.
-    pub async fn mknod(
-        &self,
-        parent: NodeId,
-        name: &OsStr,
-        (mode, rdev): (u32, u32),
-        caller: Caller,
-    ) -> Result<Found> {
+    pub async fn mknod(&self, parent: NodeId, name: &OsStr, (mode, rdev): (u32, u32), caller: Caller) -> Result<Found> {
         let kind = Kind::from_mode(mode).filter(|kind| kind.is_special() && self.options.perms == Perms::Stored);
         let kind = kind.ok_or(Error::NotPermitted)?;
         let _names = self.names.read().await;

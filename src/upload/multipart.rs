@@ -87,13 +87,7 @@ pub struct Stream {
 }
 
 impl Stream {
-    pub async fn begin<S: Store>(
-        store: &S,
-        lanes: &Lanes,
-        key: &Key,
-        headers: &Headers,
-        attr: Attr,
-    ) -> Result<Self> {
+    pub async fn begin<S: Store>(store: &S, lanes: &Lanes, key: &Key, headers: &Headers, attr: Attr) -> Result<Self> {
         let upload = store.begin(key, headers).await?;
         let wall = crate::clock::wall();
         let note = lanes.dir.join(format!("{:016x}-{}-{}.upload", key.ino(), wall.sec, wall.nsec));

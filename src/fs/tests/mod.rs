@@ -5,6 +5,7 @@ mod details;
 mod faults;
 mod hosts;
 mod model;
+mod perms;
 mod races;
 
 use std::{
