@@ -15,6 +15,8 @@ mod harness;
 mod large;
 mod mounting;
 mod names;
+mod peers;
 mod program;
 mod renames;
 mod special;
+mod stored;

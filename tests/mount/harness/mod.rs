@@ -8,7 +8,7 @@ mod wire;
 
 pub(crate) use bucket::Bucket;
 pub(crate) use mount::{Mount, Refused};
-pub(crate) use outside::{fresh_dir, run, start};
+pub(crate) use outside::{Process, fresh_dir, run, start};
 pub(crate) use server::{Kind, Server};
 pub(crate) use wire::{Fault, Request};
 
