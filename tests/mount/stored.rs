@@ -94,8 +94,8 @@ fn all_attributes_are_equal_on_all_hosts_and_after_a_remount() {
     let Some(bucket) = Bucket::fresh() else { return };
     let (a, b) = (bucket.mount_with(STORED), bucket.mount_with(STORED));
     a.write("file", b"x");
-    chmod(&a, "file", 0o4711);
     chown(a.path("file"), Some(12), Some(34)).unwrap();
+    chmod(&a, "file", 0o4711); // last, because chown takes the bit
     touch(&a, "file", time(-5, 6), time(7_000_000_000, 8));
     a.write("nothing", b"x");
     chmod(&a, "nothing", 0);
@@ -158,6 +158,9 @@ fn pipes_sockets_and_devices_exist() {
 #[test]
 fn directories_hand_group_and_bit_down() {
     let Some(bucket) = Bucket::fresh() else { return };
+    if !bucket.server.kind.keeps_directory_headers() {
+        return;
+    }
     let mount = bucket.mount_with(STORED);
     // As Moodle does; Linux takes the bit from chmod alone.
     DirBuilder::new().mode(0o2777).create(mount.path("moodledata")).unwrap();
