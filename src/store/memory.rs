@@ -58,6 +58,11 @@ impl MemoryStore {
         self.state().now = now;
     }
 
+    /// Takes smaller parts than S3 does.
+    pub fn set_part_min(&self, bytes: u64) {
+        self.state().bucket.set_part_min(bytes);
+    }
+
     /// A PUT by another client.
     pub fn put_foreign(&self, key: &str, bytes: impl Into<Bytes>, headers: Headers) -> Version {
         self.state().put(&Key::new(key), bytes.into(), headers)

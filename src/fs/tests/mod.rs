@@ -75,6 +75,7 @@ pub(super) fn options() -> FsOptions {
         rename_limit: 1000,
         part_size: PART,
         upload_concurrency: 4,
+        staging_size: None,
     }
 }
 
