@@ -53,9 +53,18 @@ impl<S: Store> Contents<S> {
             let runs: Vec<_> = shown.into_iter().flat_map(|range| here.within(range)).collect();
             Some((file, runs))
         });
+        let (mut below, mut bytes) = (below, have.len());
         let copied: u64 = below.iter().flat_map(|(_, runs)| runs).map(|run| run.end - run.start).sum();
-        let bytes = have.len() + copied;
-        if !content.is_untouched() || !self.space.reserve(&content, bytes) {
+        let fits = content.is_untouched()
+            && if self.space.reserve(&content, bytes + copied) {
+                bytes += copied;
+                true
+            } else {
+                // Without what can be fetched again.
+                below = None;
+                self.space.reserve(&content, bytes)
+            };
+        if !fits {
             if let Written::File(path) = &written {
                 dir::remove(path);
             }

@@ -6,7 +6,7 @@ use super::{
     Fs, Payload,
     file::{File, State},
     known::Known,
-    send::Sent,
+    send::{Sent, same_headers},
     settle::child_key,
     types::{Fh, NodeId, SetAttr, SetTime},
 };
@@ -113,15 +113,23 @@ impl<S: Store> Fs<S> {
             return Ok(());
         }
         let content = content.unwrap_or_else(|| self.adopt(&key, &state, &sent.version));
-        let late = time_set && sent.attr.mtime.whole() != attr.mtime.whole();
+        let late = !same_headers(&sent.attr, &attr, time_set);
         self.publish(file, &mut state, &key, sent, content);
         drop((state, fence));
-        if late { self.set_time(file, &key, attr).await } else { Ok(()) }
+        if late { self.set_late(file, &key, attr, time_set).await } else { Ok(()) }
     }
 
-    /// The time of an object whose upload had begun, and could not begin again, before somebody set it.
-    async fn set_time(&self, file: &Arc<File>, key: &Key, attr: Attr) -> Result<()> {
-        let set = SetAttr { mtime: Some(SetTime::At(attr.mtime)), ..SetAttr::default() };
+    /// What somebody set of an object whose upload had begun, and could not begin again.
+    async fn set_late(&self, file: &Arc<File>, key: &Key, attr: Attr, time_set: bool) -> Result<()> {
+        let time = |time| time_set.then_some(SetTime::At(time));
+        let set = SetAttr {
+            mode: Some(attr.mode),
+            uid: Some(attr.uid),
+            gid: Some(attr.gid),
+            mtime: time(attr.mtime),
+            atime: time(attr.atime),
+            ..SetAttr::default()
+        };
         let known = self.rewrite(key, &set, file).await?;
         if let Some(node) = self.tree().get_mut(file.id).filter(|node| !node.payload.is_local()) {
             node.payload.known = known;

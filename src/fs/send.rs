@@ -101,6 +101,9 @@ impl<S: Store> Fs<S> {
     ) -> Result<Sent> {
         let whole = plan::grid(dirty.size, &self.lanes.limits)?;
         let away = !dirty.away.is_empty();
+        if away && stream.as_ref().is_none_or(|stream| stream.upload.key != *key) {
+            return Err(Error::unavailable("some of its bytes are in an upload for another name"));
+        }
         let fits =
             |stream: &Stream| stream.upload.key == *key && (away || same_headers(&stream.attr, &attr, dirty.time_set));
         if let Some(begun) = stream.as_mut() {

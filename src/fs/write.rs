@@ -108,6 +108,9 @@ impl<S: Store> Fs<S> {
         let mut state = file.state.write().await;
         let size = state.size();
         let end = self.check_size(offset, len, size)?;
+        if zero && state.dirty.as_ref().is_some_and(|dirty| !dirty.away.within(offset..end).is_empty()) {
+            return Err(self.not_here(file));
+        }
         if !keep && end > size {
             self.resize(file, &mut stream, &mut state, end).await?;
         }
