@@ -137,7 +137,7 @@ fn watched(mount: &Mount, act: impl FnOnce()) -> u64 {
 fn write_through_little(size: u64) {
     const ROOM: u64 = 64 * MIB;
     let Some(bucket) = Bucket::fresh() else { return };
-    let mount = bucket.mount_with("staging_size=64MiB,cache_size=64MiB");
+    let mount = bucket.mount_with("staging_size=64MiB,cache_size=64MiB,cache_min_free=0");
     let mut wanted = String::new();
     let disk = watched(&mount, || wanted = write_through(mount.path("video.mp4"), size, 3));
     let memory = mount.peak_memory();
@@ -241,10 +241,10 @@ fn a_shared_mapping_of_a_large_file_changes_one_page() {
 #[test]
 fn what_no_object_can_hold_is_efbig_at_once() {
     let Some(bucket) = Bucket::fresh() else { return };
-    let mount = bucket.mount_with("part_size=5MiB");
+    let mount = bucket.mount_with("part_size=5MiB,cache_min_free=0");
     let file = read_write(mount.path("file"));
     let limit = 10_000 * PART;
-    for err in [file.write_all_at(b"ab", limit - 1).unwrap_err(), file.set_len(limit + 1).unwrap_err()] {
+    for err in [file.write_all_at(b"x", limit).unwrap_err(), file.set_len(limit + 1).unwrap_err()] {
         assert_eq!(err.raw_os_error(), Some(Errno::EFBIG as i32));
     }
     nix::unistd::close(file).unwrap();
