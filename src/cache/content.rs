@@ -5,7 +5,7 @@ use std::{
     io,
     ops::Range,
     os::unix::fs::FileExt,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
@@ -250,6 +250,35 @@ impl Content {
         state.direct = false;
         state.wake();
         Ok(())
+    }
+
+    /// A file that has some of the bytes, in `parts/`, becomes what is here, if nothing is. True if it has all of them.
+    pub(super) fn install_part(&self, file: File, path: PathBuf, have: Extents) -> bool {
+        let mut state = self.state();
+        if !matches!(state.storage, Storage::Nothing) {
+            dir::remove(&path);
+            return false;
+        }
+        state.have = have;
+        state.storage = Storage::Part(Arc::new(file), path);
+        let finished = state.have.covers(&(0..self.size)) && self.finish(&mut state);
+        state.wake();
+        finished
+    }
+
+    /// Nothing is here or on its way.
+    pub(super) fn is_untouched(&self) -> bool {
+        let state = self.state();
+        matches!(state.storage, Storage::Nothing) && state.is_fresh()
+    }
+
+    /// What is here, and the file that it is in.
+    pub(super) fn here(&self) -> Option<(Arc<File>, Extents)> {
+        let state = self.state();
+        match &state.storage {
+            Storage::Part(file, _) | Storage::Complete(file) => Some((Arc::clone(file), state.have.clone())),
+            Storage::Nothing => None,
+        }
     }
 
     /// The file follows the source to its new id, after [`Self::set_source`].

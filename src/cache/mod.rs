@@ -17,6 +17,7 @@ mod flight;
 mod index;
 mod leftovers;
 mod link;
+mod merge;
 mod readahead;
 mod scan;
 mod space;
@@ -36,7 +37,7 @@ use std::{
 use bytes::Bytes;
 use tokio::{runtime::Handle, sync::Semaphore};
 
-pub use self::{content::Content, dir::OpenError, readahead::Readahead, space::Usage};
+pub use self::{content::Content, dir::OpenError, merge::Written, readahead::Readahead, space::Usage};
 use self::{
     content::Source,
     dir::{Dir, Id},

@@ -98,6 +98,9 @@ pub struct FsOptions {
     pub part_size: u64,
     /// Parts of one file in flight at once.
     pub upload_concurrency: u16,
+    /// Bytes of one file being written that stay on the local disk, as far as they can go. `None`: all, while there is
+    /// room.
+    pub staging_size: Option<u64>,
 }
 
 /// Whose permissions a file shows.

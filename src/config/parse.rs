@@ -234,6 +234,7 @@ fn fs(given: &mut Given, host: &Host) -> Result<FsOptions, Error> {
         rename_limit: given.number("rename_limit")?.unwrap_or(0),
         part_size: given.size("part_size")?.unwrap_or(0),
         upload_concurrency: given.number("upload_concurrency")?.and_then(|n| u16::try_from(n).ok()).unwrap_or(1),
+        staging_size: given.size("staging_size")?,
     })
 }
 

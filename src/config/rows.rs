@@ -272,6 +272,14 @@ pub(super) const CACHE: &[Row] = &[
         &[("ensure_diskfree", Bare(MIB)), ("vfs_cache_min_free_space", Bare(KIB))],
         "What the cache leaves free on its disk.",
     ),
+    row(
+        "staging_size",
+        Size { min: 0, max: u64::MAX },
+        Chosen("all, while the disk has room"),
+        &[],
+        "How much of a file that is being written stays on the local disk once the bucket has it; what goes cannot be \
+         read or changed before the file is closed.",
+    ),
 ];
 
 pub(super) const MOUNT: &[Row] = &[

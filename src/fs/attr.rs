@@ -103,9 +103,10 @@ impl<S: Store> Fs<S> {
         // The kernel asks for both, and the truncation sets the time.
         let set = &SetAttr { mtime: set.mtime.filter(|time| *time != SetTime::Now), ..*set };
         if let Some(handle) = fh.and_then(|fh| self.handles.get(fh).ok()).filter(|handle| handle.write) {
+            let mut stream = handle.file.stream.lock().await;
             let mut state = handle.file.state.write().await;
-            self.resize(&handle.file, &mut state, size).await?;
-            drop(state);
+            self.resize(&handle.file, &mut stream, &mut state, size).await?;
+            drop((state, stream));
             return self.change_attr(id, set).await;
         }
         // truncate(2) by name: as an open, a truncation and a close.
@@ -113,8 +114,9 @@ impl<S: Store> Fs<S> {
         let opened = self.open(id, open, caller).await?;
         let handle = self.handles.get(opened.fh)?;
         let resized = {
+            let mut stream = handle.file.stream.lock().await;
             let mut state = handle.file.state.write().await;
-            self.resize(&handle.file, &mut state, size).await
+            self.resize(&handle.file, &mut stream, &mut state, size).await
         };
         let done = match resized {
             // Before the flush, so that one PUT takes all of it along.
@@ -263,7 +265,7 @@ impl<S: Store> Fs<S> {
 
     /// A COPY of the object onto itself, which keeps all headers and metadata but those in `set`. The caller holds the
     /// turn of `file`.
-    async fn rewrite(&self, key: &Key, set: &SetAttr, file: &File) -> Result<Known> {
+    pub(super) async fn rewrite(&self, key: &Key, set: &SetAttr, file: &File) -> Result<Known> {
         let _fence = self.fences.raise(key);
         for _ in 0..TRIES {
             let asked = clock::now();

@@ -23,6 +23,10 @@ impl<S: Store> Fs<S> {
         if from.1 != 0 || to.1 != 0 || Arc::ptr_eq(&source.file, &target.file) {
             return Err(Error::Unsupported);
         }
+        // A writer in the queue would stop readers while a large source is uploaded.
+        if source.file.is_dirty() {
+            return Err(Error::Unsupported);
+        }
         let base = {
             let mut state = source.file.state.write().await;
             if state.dirty.is_some() {
@@ -38,9 +42,10 @@ impl<S: Store> Fs<S> {
         if base.len == 0 || len < base.len {
             return Err(Error::Unsupported);
         }
+        let stream = target.file.stream.lock().await;
         let mut state = target.file.state.write().await;
         let empty = match (&state.dirty, &state.version) {
-            (Some(dirty), _) => dirty.size == 0 && dirty.stream.is_none(),
+            (Some(dirty), _) => dirty.size == 0 && stream.is_none(),
             (None, version) => version.as_ref().is_none_or(|version| version.size == 0),
         };
         if !empty {

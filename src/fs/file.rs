@@ -15,7 +15,7 @@ use crate::{
     cache::{Content, Readahead},
     error::{Error, Result},
     model::{key::Name, version::Version},
-    upload::dirty::Dirty,
+    upload::{dirty::Dirty, multipart::Stream},
 };
 
 /// The bytes of a node that somebody has open. One open file is one version of the object: when the bucket has
@@ -25,6 +25,9 @@ pub(super) struct File {
     pub(super) id: NodeId,
     /// Held by whoever makes the bucket's state of this file: uploads, renames, unlinks. Before `state`.
     pub(super) turn: tokio::sync::Mutex<()>,
+    /// Parts that are sent while the application still writes. Held by whoever changes the bytes or the size, and while
+    /// a large file is sent: writers wait then, and readers, who do without it, do not. After `turn`, before `state`.
+    pub(super) stream: tokio::sync::Mutex<Option<Stream>>,
     /// May be held over I/O, as `turn` may. No two files are locked at once but by a rename, which see.
     pub(super) state: RwLock<State>,
     /// There are bytes, or a new name, that the bucket does not have. Set with `state` held; read without.
@@ -50,6 +53,16 @@ pub(super) struct State {
     pub(super) tried: bool,
 }
 
+impl State {
+    /// Bytes that the file has now.
+    pub(super) fn size(&self) -> u64 {
+        match (&self.dirty, &self.version) {
+            (Some(dirty), _) => dirty.size,
+            (None, version) => version.as_ref().map_or(0, |version| version.size),
+        }
+    }
+}
+
 impl File {
     pub(super) fn new(id: NodeId, version: Option<Version>, locals: &Arc<AtomicU64>) -> Arc<Self> {
         let state = State { version, ..State::default() };
@@ -57,6 +70,7 @@ impl File {
         Arc::new(Self {
             id,
             turn: tokio::sync::Mutex::default(),
+            stream: tokio::sync::Mutex::default(),
             state: RwLock::new(state),
             dirty: AtomicBool::new(false),
             former: Mutex::default(),

@@ -6,12 +6,12 @@ use super::{
     Fs, Payload,
     file::{File, State},
     known::Known,
-    send::Sent,
+    send::{Sent, same_headers},
     settle::child_key,
-    types::{Fh, NodeId},
+    types::{Fh, NodeId, SetAttr, SetTime},
 };
 use crate::{
-    cache::Content,
+    cache::{Content, Written},
     error::{Error, Result},
     model::{
         attr::{Attr, Kind},
@@ -20,6 +20,7 @@ use crate::{
         version::Version,
     },
     store::Store,
+    upload::dirty::{Dirty, Piece},
 };
 
 impl<S: Store> Fs<S> {
@@ -64,6 +65,7 @@ impl<S: Store> Fs<S> {
 
     /// As [`Fs::upload`], for callers that hold the file's turn.
     pub(super) async fn upload_in_turn(&self, file: &Arc<File>) -> Result<()> {
+        let mut stream = file.stream.lock().await;
         let mut state = file.state.write().await;
         let Some((key, attr)) = self.wanted_name(file)? else { return Ok(()) };
         let State { dirty: Some(dirty), tried, writes, .. } = &mut *state else { return Ok(()) };
@@ -74,23 +76,29 @@ impl<S: Store> Fs<S> {
             self.publish(file, &mut state, &key, sent, content);
             return Ok(());
         }
-        self.materialize(dirty).await?;
-        let (before, stream) = (*writes, dirty.stream.take());
-        let sent = if dirty.size > self.lanes.part_size {
+        let (before, time_set) = (*writes, dirty.time_set);
+        let (sent, content) = if dirty.size > self.lanes.part_size {
             // Readers go on while the bytes travel; writers wait.
             let state = state.downgrade();
-            self.send_parts(&key, state.dirty.as_ref().expect("seen above"), stream, attr).await
+            let dirty = state.dirty.as_ref().expect("seen above");
+            let sent = self.send_parts(&key, dirty, &mut stream, attr).await;
+            let content = match &sent {
+                Ok(sent) => Some(self.adopt_pieces(&key, dirty, &sent.version).await),
+                Err(_) => None,
+            };
+            (sent, content)
         } else {
-            if let Some(stream) = stream {
+            self.materialize(dirty).await?;
+            if let Some(stream) = stream.take() {
                 stream.abort(&*self.store).await;
             }
             let room = self.lanes.room(dirty.size).await;
             let (bytes, exclusive, unanswered) =
                 (dirty.staging.read(0..dirty.size)?, dirty.exclusive, dirty.unanswered);
-            drop(state);
+            drop((state, stream));
             let sent = self.send_bytes(&key, bytes, attr, exclusive, unanswered).await;
             drop(room);
-            sent
+            (sent, None)
         };
         let mut state = file.state.write().await;
         if let Some(dirty) = &mut state.dirty {
@@ -104,9 +112,28 @@ impl<S: Store> Fs<S> {
             state.version = Some(sent.version);
             return Ok(());
         }
-        let content = self.adopt(&key, &state, &sent.version);
+        let content = content.unwrap_or_else(|| self.adopt(&key, &state, &sent.version));
+        let late = !same_headers(&sent.attr, &attr, time_set);
         self.publish(file, &mut state, &key, sent, content);
-        drop(fence);
+        drop((state, fence));
+        if late { self.set_late(file, &key, attr, time_set).await } else { Ok(()) }
+    }
+
+    /// What somebody set of an object whose upload had begun, and could not begin again.
+    async fn set_late(&self, file: &Arc<File>, key: &Key, attr: Attr, time_set: bool) -> Result<()> {
+        let time = |time| time_set.then_some(SetTime::At(time));
+        let set = SetAttr {
+            mode: Some(attr.mode),
+            uid: Some(attr.uid),
+            gid: Some(attr.gid),
+            mtime: time(attr.mtime),
+            atime: time(attr.atime),
+            ..SetAttr::default()
+        };
+        let known = self.rewrite(key, &set, file).await?;
+        if let Some(node) = self.tree().get_mut(file.id).filter(|node| !node.payload.is_local()) {
+            node.payload.known = known;
+        }
         Ok(())
     }
 
@@ -151,6 +178,31 @@ impl<S: Store> Fs<S> {
         };
         match bytes {
             Ok(bytes) => self.contents.adopt_bytes(key, version, &bytes),
+            Err(err) => {
+                log::warn!("{key} is in the bucket but not in the cache: {err}");
+                self.contents.get(key, version)
+            }
+        }
+    }
+
+    /// The same for a large file: what was written is here, and what did not change is as far here as it was before.
+    async fn adopt_pieces(&self, key: &Key, dirty: &Dirty, version: &Version) -> Arc<Content> {
+        let pieces = dirty.pieces(0..dirty.size);
+        let here = |piece: &&Piece| matches!(piece, Piece::Staged(_) | Piece::Zeros(_));
+        let known = pieces.iter().filter(here).map(|piece| piece.range().clone()).collect();
+        let written = match dirty.staging.file(dirty.size) {
+            Ok(Some(path)) => Ok(Written::File(path.to_owned())),
+            Ok(None) => {
+                let runs = dirty.staging.here().iter();
+                runs.map(|run| Ok((run.start, dirty.staging.read(run)?))).collect::<Result<_>>().map(Written::Bytes)
+            }
+            Err(err) => Err(err),
+        };
+        match written {
+            Ok(written) => {
+                let below = dirty.base.as_ref().map(|base| (Arc::clone(&base.content), dirty.unchanged()));
+                self.contents.adopt_over(key, version, written, known, below).await
+            }
             Err(err) => {
                 log::warn!("{key} is in the bucket but not in the cache: {err}");
                 self.contents.get(key, version)

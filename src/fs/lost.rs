@@ -1,6 +1,6 @@
 //! What becomes of bytes that cannot be uploaded: an administrator finds them, or nobody wants them.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use super::{
     Fs, Payload,
@@ -10,6 +10,7 @@ use crate::{
     error::Error,
     model::{key::Key, tree::Tree},
     store::Store,
+    upload::multipart::Stream,
 };
 
 impl<S: Store> Fs<S> {
@@ -18,8 +19,10 @@ impl<S: Store> Fs<S> {
         let mut kept = Vec::new();
         for file in self.locals() {
             let name = self.name_of(&file);
+            // Whoever has it is not waited for.
+            let stream = file.stream.try_lock().ok().and_then(|mut stream| stream.take());
             let mut state = file.state.write().await;
-            if self.keep(&file, &mut state, reason) {
+            if self.keep(&file, &mut state, stream, reason) {
                 kept.push((name, reason.clone()));
             }
         }
@@ -29,39 +32,53 @@ impl<S: Store> Fs<S> {
     /// The last opener goes, and the file could not be uploaded: the bytes go where an administrator finds them, and the
     /// name shows the bucket again. `false`: somebody opened it meanwhile, and may have better luck.
     pub(super) async fn keep_lost(&self, file: &Arc<File>, err: &Error) -> bool {
+        let mut stream = file.stream.lock().await;
         let mut state = file.state.write().await;
         if self.tree().get(file.id).is_some_and(|node| node.opens > 1) {
             return false;
         }
-        if let Some(stream) = state.dirty.as_mut().and_then(|dirty| dirty.stream.take()) {
+        let away = state.dirty.as_ref().is_some_and(|dirty| !dirty.away.is_empty());
+        // The upload may have the only copy.
+        if !away && let Some(stream) = stream.take() {
             stream.abort(&*self.store).await;
         }
-        self.keep(file, &mut state, err);
+        self.keep(file, &mut state, stream.take(), err);
         true
     }
 
     /// Whether there was something to keep.
-    fn keep(&self, file: &Arc<File>, state: &mut State, err: &Error) -> bool {
+    fn keep(&self, file: &Arc<File>, state: &mut State, stream: Option<Stream>, err: &Error) -> bool {
         let Some(dirty) = state.dirty.take() else { return false };
         file.set_dirty(false);
-        let mut tree = self.tree();
-        let key = tree.key(file.id);
-        let former = file.former();
-        if let Some(node) = tree.get_mut(file.id) {
-            node.payload.known.asked = None;
-            node.payload.pages = None;
-            if node.place.is_none() && former.is_none() {
-                dirty.staging.discard(); // unlinked: nobody wants it
-                return false;
+        let (key, unwanted) = {
+            let mut tree = self.tree();
+            let key = tree.key(file.id);
+            let former = file.former();
+            let node = tree.get_mut(file.id);
+            let unwanted = node.as_ref().is_some_and(|node| node.place.is_none() && former.is_none());
+            if let Some(node) = node {
+                node.payload.known.asked = None;
+                node.payload.pages = None;
             }
+            (key, unwanted)
+        };
+        let away = dirty.away.len();
+        if unwanted {
+            dirty.staging.discard(); // unlinked: nobody wants it
+            return false;
         }
         let name = key.as_ref().map_or("a file without a name", Key::as_str);
         match dirty.staging.keep(dirty.size, &err.to_string()) {
-            Ok(path) => log::error!("{name} could not be uploaded ({err}); its bytes are in {}", path.display()),
+            Ok(path) => {
+                log::error!("{name} could not be uploaded ({err}); its bytes are in {}", path.display());
+                if let Some(stream) = stream.filter(|_| away > 0) {
+                    leave(name, stream, &path, away);
+                }
+            }
             Err(io) => log::error!("{name} could not be uploaded ({err}), and its bytes not be kept: {io}"),
         }
         if let Some(key) = key.filter(|_| state.version.is_none()) {
-            self.orphan(&mut tree, file.id, &key);
+            self.orphan(&mut self.tree(), file.id, &key);
             file.forget_former();
         }
         true
@@ -73,14 +90,26 @@ impl<S: Store> Fs<S> {
         if file.former().is_some() || !unlinked(&self.tree()) {
             return false;
         }
+        self.drop_stream(file).await;
         let mut state = file.state.write().await;
-        if let Some(mut dirty) = state.dirty.take() {
-            if let Some(stream) = dirty.stream.take() {
-                stream.abort(&*self.store).await;
-            }
+        if let Some(dirty) = state.dirty.take() {
             dirty.staging.discard();
         }
         file.set_dirty(false);
         true
+    }
+}
+
+/// Some bytes were released to the bucket: they are in an unfinished upload there, for as long as nobody ends it.
+fn leave(name: &str, stream: Stream, kept: &Path, away: u64) {
+    let note = kept.with_extension("parts");
+    let id = stream.upload.id.clone();
+    match stream.leave(&note) {
+        Ok(()) => log::error!(
+            "{name}: {away} bytes of it are not there, but in the upload {id}, which is left in the bucket; {} tells \
+             how to complete it",
+            note.display()
+        ),
+        Err(err) => log::error!("{name}: {away} bytes of it are in the upload {id} of the bucket alone ({err})"),
     }
 }

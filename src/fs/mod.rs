@@ -3,7 +3,7 @@
 //! # Locks, in this order
 //!
 //! 1. `names`: shared by whoever uploads, exclusive for the rename of a directory.
-//! 2. `File::state` of one file (two for a rename, the lower node id first). May be held over I/O.
+//! 2. `File::turn`, `File::stream`, `File::state` of one file (two for a rename, the lower node id first). May be held over I/O.
 //! 3. Fences ([`crate::freshness::fence`]): raised around every change that the bucket sees.
 //! 4. `tree`, `memory`, `tickets`: std mutexes, never held over an `.await`.
 //!
@@ -31,6 +31,7 @@ mod root;
 mod send;
 mod settle;
 mod special;
+mod stream;
 pub mod types;
 mod write;
 mod xattr;

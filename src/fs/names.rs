@@ -206,7 +206,7 @@ impl<S: Store> Fs<S> {
         if !file.is_dirty() {
             return;
         }
-        let stream = file.state.write().await.dirty.as_mut().and_then(|dirty| dirty.stream.take());
+        let stream = file.stream.lock().await.take();
         if let Some(stream) = stream {
             stream.abort(&*self.store).await;
         }

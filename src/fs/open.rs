@@ -115,9 +115,10 @@ impl<S: Store> Fs<S> {
     }
 
     async fn prepare_empty(&self, file: &Arc<File>, open: OpenMode) -> Result<Opened> {
+        let mut stream = file.stream.lock().await;
         let mut state = file.state.write().await;
-        self.resize(file, &mut state, 0).await?;
-        drop(state);
+        self.resize(file, &mut stream, &mut state, 0).await?;
+        drop((state, stream));
         Ok(self.opened(Arc::clone(file), open, 0, None, false))
     }
 

@@ -10,7 +10,7 @@ use super::{
     types::{Fh, Whence},
 };
 use crate::{
-    cache::Content,
+    cache::{Content, Readahead},
     error::{Error, Result},
     store::Store,
     upload::dirty::{Dirty, Piece},
@@ -88,6 +88,15 @@ impl<S: Store> Fs<S> {
     }
 
     async fn read_dirty(&self, dirty: &Dirty, range: Range<u64>, handle: &Handle) -> Result<Bytes> {
+        if !dirty.away.within(range.clone()).is_empty() {
+            return Err(self.not_here(&handle.file));
+        }
+        self.read_pieces(dirty, range, &handle.ahead).await
+    }
+
+    /// The bytes of a dirty file, from here and from the object below it. Fails with `Unsupported` where they are in an
+    /// upload alone.
+    pub(super) async fn read_pieces(&self, dirty: &Dirty, range: Range<u64>, ahead: &Readahead) -> Result<Bytes> {
         let mut pieces = dirty.pieces(range.clone());
         if let [Piece::Staged(range)] = &pieces[..] {
             return dirty.staging.read(range.clone());
@@ -99,8 +108,9 @@ impl<S: Store> Fs<S> {
                 Piece::Zeros(range) => bytes.resize(bytes.len() + len(&range)?, 0),
                 Piece::Base(range) => {
                     let base = dirty.base.as_ref().expect("a piece of the base has one");
-                    bytes.extend_from_slice(&self.contents.read(&base.content, range, &handle.ahead).await?);
+                    bytes.extend_from_slice(&self.contents.read(&base.content, range, ahead).await?);
                 }
+                Piece::Away(_) => return Err(Error::Unsupported),
             }
         }
         Ok(bytes.freeze())
@@ -133,7 +143,5 @@ fn len(range: &Range<u64>) -> Result<usize> {
 }
 
 fn start(piece: &Piece) -> u64 {
-    match piece {
-        Piece::Staged(range) | Piece::Base(range) | Piece::Zeros(range) => range.start,
-    }
+    piece.range().start
 }

@@ -113,8 +113,17 @@ impl<S: Store> Fs<S> {
     /// A file that is not uploaded, or not as it is now: only the name changes here, and what the bucket has under
     /// the old one goes. It is uploaded at once if it was there, so that no host misses it between the two.
     async fn rename_dirty(&self, file: &Arc<File>, from: &End, to: &End, mode: RenameMode) -> Result<()> {
+        // Held until the name is the new one: what is sent meanwhile would be for the old one.
+        let mut stream = file.stream.lock().await;
+        if self.is_away(file).await {
+            drop(stream);
+            self.upload_in_turn(file).await?;
+            return self.rename_clean(file, from, to, mode).await;
+        }
         let _fence = self.fences.raise(&from.key);
-        self.drop_stream(file).await; // it is for the old key
+        if let Some(stream) = stream.take() {
+            stream.abort(&*self.store).await; // it is for the old key
+        }
         let uploaded = {
             let mut state = file.state.write().await;
             let uploaded = state.version.is_some() || state.tried;
@@ -127,6 +136,7 @@ impl<S: Store> Fs<S> {
             uploaded
         };
         self.move_node(file.id, from, to);
+        drop(stream);
         if let Some(node) = self.tree().get_mut(file.id) {
             node.payload.known.attr = known::changed(&self.options, node.payload.known.attr, clock::wall());
         }

@@ -64,12 +64,12 @@ impl<S: Store> Fs<S> {
         };
         for file in files {
             let _turn = file.turn.lock().await;
-            let mut state = file.state.write().await;
-            if state.version.is_some() {
-                drop(state);
+            let uploaded = file.state.read().await.version.is_some();
+            // What is in an upload for the old key alone has no other way to the new one.
+            if uploaded || self.is_away(&file).await {
                 self.upload_in_turn(&file).await?;
-            } else if let Some(stream) = state.dirty.as_mut().and_then(|dirty| dirty.stream.take()) {
-                stream.abort(&*self.store).await; // it is for the old key
+            } else {
+                self.drop_stream(&file).await; // it is for the old key
             }
         }
         Ok(())

@@ -14,7 +14,8 @@ use crate::{
     store::{Copy, Require, SINGLE_MAX, Store, bucket::etag_of, probe::Support},
     upload::{
         dirty::{Dirty, Piece},
-        multipart::{self, Stream},
+        multipart::{self, Matter, Stream},
+        plan::{self, Step},
     },
 };
 
@@ -88,59 +89,140 @@ impl<S: Store> Fs<S> {
         }
     }
 
+    /// A multipart upload. Goes on with `stream`, if there is one for this object; what did not change since the last
+    /// version is copied inside the bucket, where that saves something. If it fails and some bytes are in the stream
+    /// alone, that is left for another try.
     pub(super) async fn send_parts(
         &self,
         key: &Key,
         dirty: &Dirty,
-        stream: Option<Stream>,
+        stream: &mut Option<Stream>,
         attr: Attr,
     ) -> Result<Sent> {
-        // The headers were fixed when the first part went: what was set since needs other headers.
-        let fits = |stream: &Stream| {
-            let with_its_times = stream.timed(attr);
-            let same_times = !dirty.time_set || with_its_times == Attr { ctime: with_its_times.ctime, ..attr };
-            let owner = |attr: &Attr| (attr.mode, attr.uid, attr.gid);
-            stream.upload.key == *key && same_times && owner(&stream.attr) == owner(&attr)
-        };
-        match stream {
-            Some(stream) if fits(&stream) => match self.send_rest(key, dirty, stream, attr).await {
-                Err(Error::Exists) => Err(Error::Exists),
-                Err(err) => {
-                    log::info!("{key} is sent again as a whole: {err}");
-                    self.send_anew(key, dirty, attr).await
-                }
-                sent => sent,
-            },
-            other => {
-                if let Some(stream) = other {
-                    stream.abort(&*self.store).await;
-                }
-                self.send_anew(key, dirty, attr).await
+        let whole = plan::grid(dirty.size, &self.lanes.limits)?;
+        let away = !dirty.away.is_empty();
+        if away && stream.as_ref().is_none_or(|stream| stream.upload.key != *key) {
+            return Err(Error::unavailable("some of its bytes are in an upload for another name"));
+        }
+        let fits =
+            |stream: &Stream| stream.upload.key == *key && (away || same_headers(&stream.attr, &attr, dirty.time_set));
+        if let Some(begun) = stream.as_mut() {
+            let sent =
+                if fits(begun) { self.send_rest(key, dirty, begun, &whole, attr).await.map(Some) } else { Ok(None) };
+            if away && let Err(err) = sent {
+                log::warn!("{key} is not complete ({err}); its parts stay in the bucket for another try");
+                return Err(err);
             }
+            if let (Some(stream), Err(_) | Ok(None)) = (stream.take(), &sent) {
+                stream.abort(&*self.store).await;
+            }
+            match sent {
+                Ok(Some(sent)) => return Ok(sent),
+                Err(Error::Exists) => return Err(Error::Exists),
+                Err(err) => log::info!("{key} is sent again as a whole: {err}"),
+                Ok(None) => {}
+            }
+        }
+        match self.send_changes(key, dirty, attr).await? {
+            Some(sent) => Ok(sent),
+            None => self.send_anew(key, dirty, &whole, attr).await,
         }
     }
 
-    async fn send_anew(&self, key: &Key, dirty: &Dirty, attr: Attr) -> Result<Sent> {
-        let head = dirty.staging.read(0..HEAD)?;
+    /// Sends what changed, and has the rest copied. `None`: it would save nothing, or the server cannot, or the object
+    /// below is not what it was.
+    async fn send_changes(&self, key: &Key, dirty: &Dirty, attr: Attr) -> Result<Option<Sent>> {
+        // That of an orphan has no key.
+        let Some(base) = dirty.base.as_ref().filter(|base| !base.key.as_str().is_empty()) else { return Ok(None) };
+        let steps = plan::plan(dirty.size, &dirty.unchanged(), &self.lanes.limits)?;
+        if !self.lanes.copies_work() || !steps.iter().any(|step| matches!(step, Step::Copy(_))) {
+            return Ok(None);
+        }
+        let mut stream = self.begin(key, dirty, attr).await?;
+        let mut sent = self.send_steps(dirty, &mut stream, &steps).await;
+        if sent.is_ok() {
+            // Not every server heeds the condition on the source. All copies are made: if it is the same object still,
+            // it was for all of them.
+            sent = match self.store.head(&base.key).await {
+                Ok(object) if object.version.same_content(&base.version) => Ok(()),
+                Ok(_) => Err(Error::Stale),
+                Err(err) => Err(err),
+            };
+        }
+        let done = match sent {
+            Ok(()) => match self.finish(key, dirty, &stream, attr).await {
+                Ok(sent) => return Ok(Some(sent)),
+                // Parts of different sizes are refused by some.
+                Err(err @ Error::Invalid) => Ok(err),
+                Err(err) => Err(err),
+            },
+            Err(err @ (Error::Stale | Error::NotFound | Error::Denied | Error::Unsupported | Error::Invalid)) => {
+                Ok(err)
+            }
+            Err(err) => Err(err),
+        };
+        stream.abort(&*self.store).await;
+        let reason = done?;
+        if matches!(reason, Error::Unsupported | Error::Invalid) {
+            self.lanes.give_up_copies(&reason);
+        } else {
+            log::info!("{key} is sent as a whole: {}: {reason}", base.key);
+        }
+        Ok(None)
+    }
+
+    async fn send_anew(&self, key: &Key, dirty: &Dirty, steps: &[Step], attr: Attr) -> Result<Sent> {
+        let mut stream = self.begin(key, dirty, attr).await?;
+        let sent = self.send_rest(key, dirty, &mut stream, steps, attr).await;
+        if sent.is_err() {
+            stream.abort(&*self.store).await;
+        }
+        sent
+    }
+
+    async fn begin(&self, key: &Key, dirty: &Dirty, attr: Attr) -> Result<Stream> {
+        let head = self.read_pieces(dirty, 0..HEAD, &Readahead::default()).await?;
         let headers = known::new_headers(&self.options, key, &attr, &head);
-        let stream = Stream::begin(&*self.store, &self.lanes, key, &headers, attr).await?;
-        self.send_rest(key, dirty, stream, attr).await
+        Stream::begin(&*self.store, &self.lanes, key, &headers, attr).await
     }
 
     /// Sends what is not sent yet, and ends the upload.
-    async fn send_rest(&self, key: &Key, dirty: &Dirty, mut stream: Stream, attr: Attr) -> Result<Sent> {
-        let attr = stream.timed(attr);
-        loop {
-            let left = dirty.size - stream.handed_over(&self.lanes).min(dirty.size);
-            if left == 0 {
-                break;
+    async fn send_rest(
+        &self,
+        key: &Key,
+        dirty: &Dirty,
+        stream: &mut Stream,
+        steps: &[Step],
+        attr: Attr,
+    ) -> Result<Sent> {
+        self.send_steps(dirty, stream, steps).await?;
+        self.finish(key, dirty, stream, attr).await
+    }
+
+    /// Sends the parts that are not sent yet. All of them are there afterwards.
+    async fn send_steps(&self, dirty: &Dirty, stream: &mut Stream, steps: &[Step]) -> Result<()> {
+        for (number, step) in (1..).zip(steps) {
+            let range = step.range().clone();
+            if stream.has(number, &range) {
+                continue;
             }
-            let len = left.min(self.lanes.part_size);
-            if let Err(err) = stream.send(&self.store, &self.lanes, &dirty.staging, len).await {
-                stream.abort(&*self.store).await;
-                return Err(err);
-            }
+            stream.lane(&self.lanes, number).await?;
+            let matter = match (step, &dirty.base) {
+                (Step::Copy(_), Some(base)) => Matter::Copy(&base.key, &base.version.etag),
+                _ => {
+                    let room = self.lanes.room(range.end - range.start).await;
+                    let ahead = Readahead::default();
+                    Matter::Bytes(self.read_pieces(dirty, range.clone(), &ahead).await?, room)
+                }
+            };
+            stream.send(&self.store, number, range, matter);
         }
+        stream.land().await
+    }
+
+    /// Makes the object of the parts.
+    async fn finish(&self, key: &Key, dirty: &Dirty, stream: &Stream, attr: Attr) -> Result<Sent> {
+        let attr = Attr { size: attr.size, ..stream.attr };
         let require = requirement(dirty.exclusive, self.conditional().complete);
         let at = clock::now();
         let version = Version { size: dirty.size, ..stream.complete(&*self.store, require).await? };
@@ -164,6 +246,14 @@ impl<S: Store> Fs<S> {
         }
         Ok(())
     }
+}
+
+/// Whether an object with the attributes `made`, whose headers were fixed when its first part went, is as one with
+/// those that are `wanted` now.
+pub(super) fn same_headers(made: &Attr, wanted: &Attr, time_set: bool) -> bool {
+    let times = |attr: &Attr| (attr.mtime, attr.atime);
+    let owner = |attr: &Attr| (attr.mode, attr.uid, attr.gid);
+    (!time_set || times(made) == times(wanted)) && owner(made) == owner(wanted)
 }
 
 fn requirement(exclusive: bool, can: Support) -> Require {

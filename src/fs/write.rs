@@ -17,7 +17,7 @@ use crate::{
         attr::{Attr, Kind},
         key::Key,
     },
-    store::{PARTS_MAX, Store},
+    store::Store,
     upload::{
         dirty::{Base, Dirty},
         multipart::Stream,
@@ -32,31 +32,39 @@ impl<S: Store> Fs<S> {
         if !handle.write {
             return Err(Error::BadHandle);
         }
-        let mut state = handle.file.state.write().await;
-        self.change(&handle.file, &mut state)?;
-        let dirty = state.dirty.as_mut().expect("made by change");
-        let offset = if append || handle.append { dirty.size } else { offset };
-        let end = self.check_size(offset, data.len() as u64)?;
-        if !self.contents.make_room(data.len() as u64) {
-            return Err(Error::NoSpace);
-        }
-        self.give_up_stream(dirty, offset).await;
-        dirty.staging.write(offset, &data)?;
-        dirty.size = dirty.size.max(end);
-        let size = dirty.size;
-        state.writes += 1;
-        let attr = self.touched(&handle.file, size);
-        self.stream(&handle.file, &mut state, attr).await;
+        let mut stream = handle.file.stream.lock().await;
+        self.make_room(&handle.file, &mut stream, data.len() as u64).await?;
+        let attr = {
+            let mut state = handle.file.state.write().await;
+            let size = state.size();
+            let offset = if append || handle.append { size } else { offset };
+            let end = self.check_size(offset, data.len() as u64, size)?;
+            self.change(&handle.file, &mut state)?;
+            let dirty = state.dirty.as_mut().expect("made by change");
+            self.touch(&handle.file, dirty, &mut stream, &(offset..end))?;
+            dirty.staging.write(offset, &data)?;
+            dirty.size = dirty.size.max(end);
+            let size = dirty.size;
+            state.writes += 1;
+            self.touched(&handle.file, size)
+        };
+        self.stream(&handle.file, &mut stream, attr).await;
         u32::try_from(data.len()).map_err(|_| Error::Invalid)
     }
 
-    /// Sets the size. `state` is that of `file`.
-    pub(super) async fn resize(&self, file: &Arc<File>, state: &mut State, size: u64) -> Result<()> {
-        self.check_size(size, 0)?;
+    /// Sets the size. `stream` and `state` are those of `file`.
+    pub(super) async fn resize(
+        &self,
+        file: &Arc<File>,
+        stream: &mut Option<Stream>,
+        state: &mut State,
+        size: u64,
+    ) -> Result<()> {
+        self.check_size(size, 0, 0)?;
         if size == 0 {
             // Nothing of what was there is needed.
             let note = self.note(file, state);
-            if let Some(stream) = state.dirty.as_mut().and_then(|dirty| dirty.stream.take()) {
+            if let Some(stream) = stream.take() {
                 stream.abort(&*self.store).await;
             }
             let exclusive = state.dirty.as_ref().is_some_and(|dirty| dirty.exclusive);
@@ -67,9 +75,14 @@ impl<S: Store> Fs<S> {
             }
             file.set_dirty(true);
         } else {
+            if stream.as_ref().is_some_and(|stream| stream.cuts_released(size)) {
+                return Err(self.not_here(file));
+            }
             self.change(file, state)?;
             let dirty = state.dirty.as_mut().expect("made by change");
-            self.give_up_stream(dirty, size).await;
+            if let Some(stream) = stream {
+                stream.truncate(size);
+            }
             dirty.truncate(size)?;
         }
         state.writes += 1;
@@ -90,31 +103,25 @@ impl<S: Store> Fs<S> {
             libc::FALLOC_FL_ZERO_RANGE => true,
             _ => return Err(Error::Unsupported),
         };
-        let end = self.check_size(offset, len)?;
-        let mut state = handle.file.state.write().await;
-        self.change(&handle.file, &mut state)?;
-        let size = state.dirty.as_ref().map_or(0, |dirty| dirty.size);
+        let file = &handle.file;
+        let mut stream = file.stream.lock().await;
+        let mut state = file.state.write().await;
+        let size = state.size();
+        let end = self.check_size(offset, len, size)?;
+        if zero && state.dirty.as_ref().is_some_and(|dirty| !dirty.away.within(offset..end).is_empty()) {
+            return Err(self.not_here(file));
+        }
         if !keep && end > size {
-            self.resize(&handle.file, &mut state, end).await?;
+            self.resize(file, &mut stream, &mut state, end).await?;
         }
-        if zero {
-            self.zero(&handle.file, &mut state, offset, end).await?;
+        let end = end.min(state.size());
+        if !zero || end <= offset {
+            return Ok(());
         }
-        Ok(())
-    }
-
-    async fn zero(&self, file: &Arc<File>, state: &mut State, offset: u64, end: u64) -> Result<()> {
-        /// Bytes of zeros written at once: as much as one write of the kernel.
-        const STEP: u64 = 1 << 20;
-        let dirty = state.dirty.as_mut().expect("the caller made it");
-        self.give_up_stream(dirty, offset).await;
-        let mut at = offset;
-        let end = end.min(dirty.size);
-        while at < end {
-            let len = STEP.min(end - at);
-            dirty.staging.write(at, &vec![0; usize::try_from(len).expect("at most STEP")])?;
-            at += len;
-        }
+        self.change(file, &mut state)?;
+        let dirty = state.dirty.as_mut().expect("made by change");
+        self.touch(file, dirty, &mut stream, &(offset..end))?;
+        dirty.zero(offset..end)?;
         let size = dirty.size;
         state.writes += 1;
         self.touched(file, size);
@@ -150,10 +157,11 @@ impl<S: Store> Fs<S> {
         Note { key, base, ..Note::default() }
     }
 
-    /// The end of a change, if the store can hold it.
-    fn check_size(&self, offset: u64, len: u64) -> Result<u64> {
+    /// The end of a change of a file of `size` bytes, if the store can hold what comes of it: before any byte of it is
+    /// taken.
+    fn check_size(&self, offset: u64, len: u64, size: u64) -> Result<u64> {
         let end = offset.checked_add(len).ok_or(Error::TooLarge)?;
-        if end > self.options.part_size.saturating_mul(u64::from(PARTS_MAX)) { Err(Error::TooLarge) } else { Ok(end) }
+        if end.max(size) > self.lanes.limits.largest() { Err(Error::TooLarge) } else { Ok(end) }
     }
 
     /// The node has `size` bytes and was changed now.
@@ -167,45 +175,6 @@ impl<S: Store> Fs<S> {
                 node.payload.known.attr
             }
             None => known::written(&self.options, Attr { size, ..known::blank(&self.options, Kind::File) }, now),
-        }
-    }
-
-    /// Parts that were handed over cannot be changed: when something at or below `offset` was, they are dropped, and
-    /// the flush sends the whole file again.
-    async fn give_up_stream(&self, dirty: &mut Dirty, offset: u64) {
-        if dirty.stream.as_ref().is_some_and(|stream| offset < stream.handed_over(&self.lanes))
-            && let Some(stream) = dirty.stream.take()
-        {
-            stream.abort(&*self.store).await;
-        }
-    }
-
-    /// Sends what is complete of a file that is written from its start to its end. Failures show in the flush, which
-    /// tries again with all of it.
-    async fn stream(&self, file: &Arc<File>, state: &mut State, attr: Attr) {
-        let Some(dirty) = &mut state.dirty else { return };
-        let part = self.lanes.part_size;
-        let sent = dirty.stream.as_ref().map_or(0, |stream| stream.handed_over(&self.lanes));
-        // One byte beyond the part proves that it is not the last, and that one PUT would not do.
-        let complete =
-            dirty.base.is_none() && dirty.size > sent + part && dirty.staging.here().covers(&(0..sent + part));
-        // Without a name it was unlinked, and goes nowhere.
-        let Some(key) = self.tree().key(file.id).filter(|_| complete && !dirty.exclusive) else { return };
-        if dirty.stream.is_none() {
-            let head = dirty.staging.read(0..super::send::HEAD.min(dirty.size)).unwrap_or_default();
-            let headers = known::new_headers(&self.options, &key, &attr, &head);
-            match Stream::begin(&*self.store, &self.lanes, &key, &headers, attr).await {
-                Ok(stream) => dirty.stream = Some(stream),
-                Err(err) => return log::info!("{key} is not sent while it is written: {err}"),
-            }
-        }
-        let Some(mut stream) = dirty.stream.take() else { return };
-        match stream.send(&self.store, &self.lanes, &dirty.staging, part).await {
-            Ok(()) => dirty.stream = Some(stream),
-            Err(err) => {
-                log::info!("{} is not sent while it is written: {err}", stream.upload.key);
-                stream.abort(&*self.store).await;
-            }
         }
     }
 }

@@ -22,6 +22,35 @@ impl Extents {
         self.0.insert(start, end);
     }
 
+    /// Takes `range` out.
+    pub fn remove(&mut self, range: &Range<u64>) {
+        if range.is_empty() {
+            return;
+        }
+        let behind = self.0.split_off(&range.start);
+        if let Some(mut last) = self.0.last_entry() {
+            let end = *last.get();
+            last.insert(end.min(range.start));
+            self.insert(range.end..end.max(range.end));
+        }
+        for (start, end) in behind {
+            self.insert(start.max(range.end)..end.max(range.end));
+        }
+    }
+
+    /// The parts of `range` that are in the set, in order.
+    pub fn within(&self, range: Range<u64>) -> Vec<Range<u64>> {
+        let mut found = Vec::new();
+        let mut at = range.start;
+        for gap in self.missing(range.clone()).into_iter().chain([range.end..range.end]) {
+            if at < gap.start {
+                found.push(at..gap.start);
+            }
+            at = gap.end;
+        }
+        found
+    }
+
     /// Forgets everything at and after `end`.
     pub fn truncate(&mut self, end: u64) {
         self.0.split_off(&end);
@@ -67,5 +96,48 @@ impl Extents {
 
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn bits(set: &Extents) -> Vec<bool> {
+        (0..64).map(|at| set.covers(&(at..at + 1))).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn a_set_of_ranges_is_a_set_of_bytes(steps in prop::collection::vec((0..60_u64, 0..20_u64, 0..3_u8), 1..30)) {
+            let (mut set, mut model) = (Extents::default(), vec![false; 64]);
+            for (start, len, what) in steps {
+                let end = (start + len).min(64);
+                let [from, to] = [start, end].map(|at| usize::try_from(at).unwrap());
+                match what {
+                    0 => {
+                        set.insert(start..end);
+                        model[from..to].fill(true);
+                    }
+                    1 => {
+                        set.remove(&(start..end));
+                        model[from..to].fill(false);
+                    }
+                    _ => {
+                        set.truncate(end);
+                        model[to..].fill(false);
+                    }
+                }
+                prop_assert_eq!(bits(&set), model.clone());
+                prop_assert_eq!(set.len(), model.iter().filter(|bit| **bit).count() as u64);
+                let (mut gaps, mut here) = (Extents::default(), Extents::default());
+                set.missing(0..64).into_iter().for_each(|gap| gaps.insert(gap));
+                set.within(0..64).into_iter().for_each(|run| here.insert(run));
+                prop_assert_eq!(&here, &set);
+                prop_assert_eq!(bits(&gaps), model.iter().map(|bit| !bit).collect::<Vec<_>>());
+            }
+        }
     }
 }

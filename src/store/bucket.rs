@@ -67,15 +67,22 @@ pub struct Pending<B> {
 pub struct Bucket<B> {
     objects: BTreeMap<String, Record<B>>,
     uploads: BTreeMap<String, Pending<B>>,
+    /// Bytes that every part but the last has at least.
+    part_min: u64,
 }
 
 impl<B> Default for Bucket<B> {
     fn default() -> Self {
-        Self { objects: BTreeMap::new(), uploads: BTreeMap::new() }
+        Self { objects: BTreeMap::new(), uploads: BTreeMap::new(), part_min: PART_MIN }
     }
 }
 
 impl<B: Clone> Bucket<B> {
+    /// Takes smaller parts than S3 does: for tests of many parts.
+    pub fn set_part_min(&mut self, bytes: u64) {
+        self.part_min = bytes;
+    }
+
     pub fn get(&self, key: &str) -> Result<&Record<B>> {
         self.objects.get(key).ok_or(Error::NotFound)
     }
@@ -173,18 +180,17 @@ impl<B: Clone> Bucket<B> {
         if parts.is_empty() || !parts.is_sorted_by(|a, b| a.0 < b.0) {
             return Err(Error::Invalid);
         }
-        let mut segments = Vec::with_capacity(parts.len());
-        let mut sums = Md5::new();
+        let (mut segments, mut chosen) = (Vec::with_capacity(parts.len()), Vec::with_capacity(parts.len()));
         for (index, (number, etag)) in parts.iter().enumerate() {
             let (part, bytes) = pending.parts.get(number).ok_or(Error::Invalid)?;
-            let too_small = part.size < PART_MIN && index + 1 < parts.len();
+            let too_small = part.size < self.part_min && index + 1 < parts.len();
             if too_small || !same(&part.etag, etag) {
                 return Err(Error::Invalid);
             }
-            sums.update(unhex(part.etag.unquoted()));
+            chosen.push(part.clone());
             segments.push(Segment { size: part.size, bytes: bytes.clone() });
         }
-        let etag = ETag::new(&format!("\"{}-{}\"", hex(&sums.finalize()), parts.len()));
+        let etag = etag_of_parts(&chosen);
         let size = segments.iter().map(|segment| segment.size).sum();
         let version = Version { etag, modified: Some(modified), size };
         Ok(Record { object: Object { version, headers: pending.headers.clone() }, segments })
@@ -255,6 +261,15 @@ pub fn same(a: &ETag, b: &ETag) -> bool {
 /// The ETag of bytes that came in one request, from their MD5.
 pub fn etag_of(md5: &[u8]) -> ETag {
     ETag::new(&format!("\"{}\"", hex(md5)))
+}
+
+/// The ETag that most servers give an object of parts: the sum of the parts' sums.
+pub fn etag_of_parts(parts: &[Part]) -> ETag {
+    let mut sums = Md5::new();
+    for part in parts {
+        sums.update(unhex(part.etag.unquoted()));
+    }
+    ETag::new(&format!("\"{}-{}\"", hex(&sums.finalize()), parts.len()))
 }
 
 /// Fails with [`Error::NameTooLong`] or, for the empty key, [`Error::Invalid`].

@@ -1,14 +1,11 @@
 //! Server-side copies of objects of any size.
 
-use super::multipart::Lanes;
+use super::{multipart::Lanes, plan::COPY};
 use crate::{
     error::{Error, Result},
     model::{key::Key, version::Version},
     store::{Copy, Headers, PART_MIN, PARTS_MAX, Require, SINGLE_MAX, Store},
 };
-
-/// Bytes of one copied part: few requests, and each well below the time that servers give one.
-const PART: u64 = 1 << 30;
 
 /// Copies the object at `from`, which must be at its version, to `to` with exactly `headers`. Fails with `Stale` if it is
 /// not, where the server checks that.
@@ -29,7 +26,7 @@ pub async fn copy_object<S: Store>(
         return Ok(Version { modified: None, ..copied });
     }
     debug_assert!(lanes.part_size >= PART_MIN);
-    if version.size > PART * u64::from(PARTS_MAX) {
+    if version.size > COPY * u64::from(PARTS_MAX) {
         return Err(Error::TooLarge);
     }
     let upload = store.begin(to, &headers).await?;
@@ -39,7 +36,7 @@ pub async fn copy_object<S: Store>(
         if at == version.size {
             break;
         }
-        let end = version.size.min(at + PART);
+        let end = version.size.min(at + COPY);
         match store.part_copy(&upload, number, from, at..end, &version.etag).await {
             Ok(part) => parts.push(part),
             Err(err) => {

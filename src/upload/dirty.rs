@@ -5,8 +5,8 @@ use std::{ops::Range, sync::Arc};
 use crate::{
     cache::Content,
     error::Result,
-    model::{key::Key, version::Version},
-    upload::{multipart::Stream, staging::Staging},
+    model::{extents::Extents, key::Key, version::Version},
+    upload::staging::Staging,
 };
 
 /// The object below what was written.
@@ -26,8 +26,8 @@ pub struct Dirty {
     /// Bytes of the whole file.
     pub size: u64,
     pub base: Option<Base>,
-    /// Parts that are on their way while the application still writes.
-    pub stream: Option<Stream>,
+    /// What was written and is in an upload under way alone: it cannot be read or changed before that has ended.
+    pub away: Extents,
     /// Somebody set the mtime after the last write.
     pub time_set: bool,
     /// A request was sent and nobody knows what became of it.
@@ -42,12 +42,22 @@ pub enum Piece {
     Staged(Range<u64>),
     Base(Range<u64>),
     Zeros(Range<u64>),
+    /// Nowhere here.
+    Away(Range<u64>),
+}
+
+impl Piece {
+    pub fn range(&self) -> &Range<u64> {
+        match self {
+            Self::Staged(range) | Self::Base(range) | Self::Zeros(range) | Self::Away(range) => range,
+        }
+    }
 }
 
 impl Dirty {
     pub fn new(staging: Staging, base: Option<Base>) -> Self {
         let size = base.as_ref().map_or(0, |base| base.len);
-        Self { staging, size, base, stream: None, time_set: false, unanswered: false, exclusive: false }
+        Self { staging, size, base, away: Extents::default(), time_set: false, unanswered: false, exclusive: false }
     }
 
     /// The pieces of `range` in order, clipped to the size of the file.
@@ -58,23 +68,48 @@ impl Dirty {
         let mut at = range.start;
         for gap in self.staging.here().missing(range.clone()) {
             push(&mut pieces, Piece::Staged, at..gap.start);
-            push(&mut pieces, Piece::Base, gap.start..gap.end.min(shown));
-            push(&mut pieces, Piece::Zeros, gap.start.max(shown)..gap.end);
-            at = gap.end;
+            at = gap.start;
+            for below in self.away.missing(gap.clone()).into_iter().chain([gap.end..gap.end]) {
+                push(&mut pieces, Piece::Away, at..below.start);
+                push(&mut pieces, Piece::Base, below.start..below.end.min(shown));
+                push(&mut pieces, Piece::Zeros, below.start.max(shown)..below.end);
+                at = below.end;
+            }
         }
         push(&mut pieces, Piece::Staged, at..range.end);
         pieces
     }
 
+    /// Ranges of the object below it that show, in order.
+    pub fn unchanged(&self) -> Vec<Range<u64>> {
+        let pieces = self.pieces(0..self.size);
+        pieces.into_iter().filter_map(|piece| if let Piece::Base(range) = piece { Some(range) } else { None }).collect()
+    }
+
+    /// Frees the disk of what the server has as parts. Whether the disk lets it.
+    pub fn release(&mut self, range: &Range<u64>) -> bool {
+        let freed = self.staging.release(range);
+        if freed {
+            self.away.insert(range.clone());
+        }
+        freed
+    }
+
+    /// Makes a range that is inside the file read as zeros, which take no space.
+    pub fn zero(&mut self, range: Range<u64>) -> Result<()> {
+        self.staging.zero(range)
+    }
+
     /// Whether it is nothing but the object below it, whole.
     pub fn is_copy(&self) -> bool {
         let whole = |base: &Base| base.len == self.size && base.version.size == self.size && self.size > 0;
-        self.staging.here().is_empty() && self.stream.is_none() && self.base.as_ref().is_some_and(whole)
+        self.staging.here().is_empty() && self.away.is_empty() && self.base.as_ref().is_some_and(whole)
     }
 
     /// Sets the size; what comes into being reads as zeros.
     pub fn truncate(&mut self, size: u64) -> Result<()> {
         self.staging.truncate(size)?;
+        self.away.truncate(size);
         if let Some(base) = &mut self.base {
             base.len = base.len.min(size);
         }

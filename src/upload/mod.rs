@@ -3,4 +3,5 @@
 pub mod copy;
 pub mod dirty;
 pub mod multipart;
+pub mod plan;
 pub mod staging;

@@ -1,11 +1,17 @@
 //! One file as a multipart upload: parts in parallel, begun while the application still writes.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fs,
+    ops::Range,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -19,8 +25,8 @@ use crate::{
         key::Key,
         version::{ETag, Version},
     },
-    store::{Headers, Part, Require, Store, Upload},
-    upload::staging::Staging,
+    store::{Headers, Part, Require, Store, Upload, bucket::etag_of_parts},
+    upload::plan::Limits,
 };
 
 /// Kibibytes of file content that all uploads together hold in memory: four parts of the default size.
@@ -33,14 +39,31 @@ pub struct Lanes {
     /// Where uploads that were begun are written down, so that the next run ends them if this one is killed.
     dir: PathBuf,
     pub part_size: u64,
+    pub limits: Limits,
     /// Parts of one file in flight.
     pub concurrency: usize,
+    /// The server cannot make an object of copied ranges.
+    copies_fail: AtomicBool,
 }
 
 impl Lanes {
     pub fn new(dir: &Path, part_size: u64, concurrency: u16) -> Self {
         let memory = Arc::new(Semaphore::new(MEMORY_KIB as usize));
-        Self { memory, dir: dir.to_owned(), part_size, concurrency: usize::from(concurrency.max(1)) }
+        let concurrency = usize::from(concurrency.max(1));
+        let copies_fail = AtomicBool::new(false);
+        Self { memory, dir: dir.to_owned(), part_size, limits: Limits::new(part_size), concurrency, copies_fail }
+    }
+
+    /// Whether unchanged ranges may be copied inside the bucket, as far as is known.
+    pub fn copies_work(&self) -> bool {
+        !self.copies_fail.load(Ordering::Relaxed)
+    }
+
+    /// The server turned out not to copy ranges, or not to take parts of different sizes.
+    pub fn give_up_copies(&self, err: &Error) {
+        if !self.copies_fail.swap(true, Ordering::Relaxed) {
+            log::warn!("changes in large files will send all of them: the bucket does not copy ranges ({err})");
+        }
     }
 
     /// Room for `bytes` in memory, once others gave theirs back. More than there is counts as all of it.
@@ -73,6 +96,15 @@ struct Begun {
     id: String,
 }
 
+/// What an administrator needs to complete an upload, or to abort it.
+#[derive(Serialize)]
+struct Left<'a> {
+    key: &'a str,
+    id: &'a str,
+    /// Number and ETag.
+    parts: Vec<(u32, String)>,
+}
+
 /// An upload in progress. Must be ended by [`Stream::complete`] or [`Stream::abort`].
 #[derive(Debug)]
 pub struct Stream {
@@ -80,10 +112,31 @@ pub struct Stream {
     /// The attributes of the object, its size apart; they are fixed when the upload begins.
     pub attr: Attr,
     note: PathBuf,
-    sent: u32,
-    parts: Vec<Part>,
-    tasks: JoinSet<Result<Part>>,
+    /// By number.
+    parts: BTreeMap<u32, Slot>,
+    /// Numbers of parts on their way. One that is sent again waits until its former self has landed: of two at once
+    /// nobody knows which the server keeps.
+    flying: BTreeSet<u32>,
+    tasks: JoinSet<(u32, Result<Part>)>,
     failed: Option<Error>,
+}
+
+/// A part that is on its way, or with the server.
+#[derive(Debug)]
+struct Slot {
+    range: Range<u64>,
+    /// `None` while it is on its way.
+    part: Option<Part>,
+    /// Its bytes are with the server alone.
+    released: bool,
+}
+
+/// What a part is made of.
+#[derive(Debug)]
+pub enum Matter<'a> {
+    Bytes(Bytes, OwnedSemaphorePermit),
+    /// The same range of an object.
+    Copy(&'a Key, &'a ETag),
 }
 
 impl Stream {
@@ -99,62 +152,103 @@ impl Stream {
                 note.display()
             );
         }
-        Ok(Self { upload, attr, note, sent: 0, parts: Vec::new(), tasks: JoinSet::new(), failed: None })
+        let (parts, flying) = (BTreeMap::new(), BTreeSet::new());
+        Ok(Self { upload, attr, note, parts, flying, tasks: JoinSet::new(), failed: None })
     }
 
-    /// `attr` with the times that the object will have.
-    #[must_use]
-    pub fn timed(&self, attr: Attr) -> Attr {
-        let Attr { mtime, atime, ctime, .. } = self.attr;
-        Attr { mtime, atime, ctime, ..attr }
+    /// Whether this range is with the server, or on its way there, as that part.
+    pub fn has(&self, number: u32, range: &Range<u64>) -> bool {
+        self.parts.get(&number).is_some_and(|slot| slot.range == *range)
     }
 
-    /// Bytes that were handed over: writing below this mark again makes the upload worthless.
-    pub fn handed_over(&self, lanes: &Lanes) -> u64 {
-        u64::from(self.sent) * lanes.part_size
+    /// The number of the part after the last one.
+    pub fn next(&self) -> u32 {
+        self.parts.last_key_value().map_or(1, |(last, _)| last + 1)
     }
 
-    /// Hands over the next part: `len` bytes of `staging` after what was handed over. Waits for memory and a lane.
-    pub async fn send<S: Store>(&mut self, store: &Arc<S>, lanes: &Lanes, staging: &Staging, len: u64) -> Result<()> {
-        while self.tasks.len() >= lanes.concurrency {
-            self.join().await;
-        }
-        if let Some(err) = &self.failed {
-            return Err(err.clone());
-        }
-        let room = lanes.room(len).await;
-        let start = self.handed_over(lanes);
-        let bytes = staging.read(start..start + len)?;
-        self.sent += 1;
-        let (store, upload, number) = (Arc::clone(store), self.upload.clone(), self.sent);
-        self.tasks.spawn(async move {
-            let part = store.part(&upload, number, bytes).await;
-            drop(room);
-            part
-        });
-        Ok(())
+    /// The bytes of `range` change: the parts that hold any of them count as not sent.
+    pub fn change(&mut self, range: &Range<u64>) {
+        self.parts.retain(|_, slot| slot.range.end <= range.start || range.end <= slot.range.start);
     }
 
-    /// Ends the upload. The object is there afterwards, or the parts are gone.
-    pub async fn complete<S: Store>(mut self, store: &S, require: Require) -> Result<Version> {
-        while !self.tasks.is_empty() {
-            self.join().await;
-        }
-        if let Some(err) = self.failed.clone() {
-            self.abort(store).await;
-            return Err(err);
-        }
-        self.parts.sort_by_key(|part| part.number);
-        match store.complete(&self.upload, &self.parts, require).await {
-            Ok(version) => {
-                self.forget();
-                Ok(version)
+    /// The file ends at `size` now.
+    pub fn truncate(&mut self, size: u64) {
+        self.parts.retain(|_, slot| slot.range.end <= size);
+    }
+
+    /// Whether a file that ends at `size` ends in the middle of a part whose bytes are with the server alone.
+    pub fn cuts_released(&self, size: u64) -> bool {
+        self.parts.values().any(|slot| slot.released && slot.range.start < size && size < slot.range.end)
+    }
+
+    /// Waits for a lane: fewer than `lanes.concurrency` parts are on their way then, and the one of that number is not.
+    pub async fn lane(&mut self, lanes: &Lanes, number: u32) -> Result<()> {
+        while (self.tasks.len() >= lanes.concurrency || self.flying.contains(&number)) && self.join().await {}
+        self.failed.take().map_or(Ok(()), Err)
+    }
+
+    /// Sends a part. To be called after [`Self::lane`].
+    pub fn send<S: Store>(&mut self, store: &Arc<S>, number: u32, range: Range<u64>, matter: Matter<'_>) {
+        self.parts.insert(number, Slot { range: range.clone(), part: None, released: false });
+        self.flying.insert(number);
+        let (store, upload) = (Arc::clone(store), self.upload.clone());
+        match matter {
+            Matter::Bytes(bytes, room) => self.tasks.spawn(async move {
+                let part = store.part(&upload, number, bytes).await;
+                drop(room);
+                (number, part)
+            }),
+            Matter::Copy(from, etag) => {
+                let (from, etag) = (from.clone(), etag.clone());
+                self.tasks.spawn(async move { (number, store.part_copy(&upload, number, &from, range, &etag).await) })
             }
-            Err(err) => {
-                self.abort(store).await;
-                Err(err)
-            }
+        };
+    }
+
+    /// Waits until all parts have landed. Those that failed count as not sent.
+    pub async fn land(&mut self) -> Result<()> {
+        while self.join().await {}
+        self.failed.take().map_or(Ok(()), Err)
+    }
+
+    /// The first part that is with the server and has not been released; the very first one never: programs write
+    /// the header again when they know the rest.
+    pub fn releasable(&self) -> Option<Range<u64>> {
+        let mut behind = self.parts.iter().filter(|(number, slot)| **number > 1 && slot.part.is_some());
+        behind.find(|(_, slot)| !slot.released).map(|(_, slot)| slot.range.clone())
+    }
+
+    /// The bytes of a part are with the server alone now.
+    pub fn release(&mut self, range: &Range<u64>) {
+        for slot in self.parts.values_mut().filter(|slot| slot.range == *range) {
+            slot.released = true;
         }
+    }
+
+    /// Makes the object. All parts must have been sent and landed. If it fails, the upload is still there, unless the bucket says
+    /// that it is not.
+    pub async fn complete<S: Store>(&self, store: &S, require: Require) -> Result<Version> {
+        let parts = self.landed();
+        let unconditional = !matches!(require, Require::Version(_));
+        let version = match store.complete(&self.upload, &parts, require).await {
+            // The upload is gone: an earlier attempt may have made the object, and its answer was lost.
+            Err(Error::NotFound) if unconditional => self.made(store, &parts).await?,
+            done => done?,
+        };
+        self.forget();
+        Ok(version)
+    }
+
+    /// The object at the key, if it is the one of these parts.
+    async fn made<S: Store>(&self, store: &S, parts: &[Part]) -> Result<Version> {
+        let gone = || Error::unavailable("the bucket has lost the upload");
+        let object = match store.head(&self.upload.key).await {
+            Err(Error::NotFound) => return Err(gone()),
+            object => object?,
+        };
+        let ours =
+            Version { etag: etag_of_parts(parts), modified: None, size: parts.iter().map(|part| part.size).sum() };
+        if object.version.same_content(&ours) { Ok(ours) } else { Err(gone()) }
     }
 
     /// Ends the upload without an object.
@@ -166,13 +260,49 @@ impl Stream {
         }
     }
 
-    async fn join(&mut self) {
-        match self.tasks.join_next().await {
-            Some(Ok(Ok(part))) => self.parts.push(part),
-            Some(Ok(Err(err))) => self.failed = Some(err),
-            Some(Err(err)) => self.failed = Some(Error::unavailable(err)),
-            None => {}
+    /// The upload is left to an administrator: it alone has some of the bytes. What completes it is written to `note`.
+    pub fn leave(self, note: &Path) -> Result<()> {
+        let parts: Vec<_> = self.landed().iter().map(|part| (part.number, part.etag.as_str().to_owned())).collect();
+        let left = Left { key: self.upload.key.as_str(), id: &self.upload.id, parts };
+        fs::write(note, serde_json::to_string(&left).expect("strings and numbers always serialize"))?;
+        self.forget();
+        Ok(())
+    }
+
+    fn landed(&self) -> Vec<Part> {
+        self.parts.values().filter_map(|slot| slot.part.clone()).collect()
+    }
+
+    /// Waits until one more part has landed. False if none is on its way.
+    pub async fn join(&mut self) -> bool {
+        let Some(landed) = self.tasks.join_next().await else { return false };
+        let err = match landed {
+            Ok((number, answer)) => {
+                self.flying.remove(&number);
+                match (answer, self.parts.get_mut(&number)) {
+                    (Ok(part), Some(slot)) => {
+                        slot.part = Some(part);
+                        return true;
+                    }
+                    // Its bytes changed meanwhile.
+                    (_, None) => return true,
+                    (Err(err), Some(_)) => {
+                        self.parts.remove(&number);
+                        err
+                    }
+                }
+            }
+            Err(panic) => {
+                // Nobody knows which it was.
+                self.parts.retain(|_, slot| slot.part.is_some());
+                Error::unavailable(panic)
+            }
+        };
+        if self.tasks.is_empty() {
+            self.flying.clear();
         }
+        self.failed = Some(err);
+        true
     }
 
     fn forget(&self) {

@@ -100,6 +100,7 @@ impl Lab {
                 rename_limit: 1000,
                 part_size: 8 << 20,
                 upload_concurrency: 4,
+                staging_size: None,
             },
             cache: CacheOptions { dir: self.dir.join("cache"), size: None, min_free: Some(1 << 20) },
             mount: MountOptions {

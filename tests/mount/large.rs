@@ -46,7 +46,7 @@ fn a_range_of_a_large_file_needs_only_a_part_of_it() {
     assert!(cached < 48 * MIB as u64, "three pages fetched {cached} bytes");
 }
 
-fn disk_usage(dir: &std::path::Path) -> u64 {
+pub(crate) fn disk_usage(dir: &std::path::Path) -> u64 {
     let of = |entry: fs::DirEntry| match entry.metadata() {
         Ok(meta) if meta.is_dir() => disk_usage(&entry.path()),
         Ok(meta) => std::os::unix::fs::MetadataExt::blocks(&meta) * 512,

@@ -11,6 +11,7 @@ mod directories;
 mod failure;
 mod files;
 mod foreign;
+mod giant;
 mod harness;
 mod large;
 mod mounting;

@@ -4,9 +4,11 @@ mod basics;
 mod details;
 mod faults;
 mod hosts;
+mod large;
 mod model;
 mod perms;
 mod races;
+mod released;
 
 use std::{
     ffi::OsStr,
@@ -75,6 +77,7 @@ pub(super) fn options() -> FsOptions {
         rename_limit: 1000,
         part_size: PART,
         upload_concurrency: 4,
+        staging_size: None,
     }
 }
 
@@ -83,7 +86,7 @@ pub(super) struct Host {
     pub(super) fs: Arc<Fs<Faulty<MemoryStore>>>,
     pub(super) bucket: Bucket,
     pub(super) stale: Mutex<mpsc::Receiver<Invalidation>>,
-    dir: PathBuf,
+    pub(super) dir: PathBuf,
 }
 
 impl Drop for Host {

@@ -78,6 +78,13 @@ impl Mount {
         self.base.join("cache")
     }
 
+    /// The most memory that the program ever had, in bytes.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
+    }
+
     /// What the program said so far.
     pub(crate) fn log(&self) -> String {
         self.process.said()

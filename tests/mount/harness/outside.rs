@@ -95,6 +95,10 @@ pub(crate) fn run<'a>(command: impl IntoIterator<Item = &'a str>) -> (i32, Strin
 }
 
 impl Process {
+    pub(crate) fn pid(&self) -> i32 {
+        self.pid.as_raw()
+    }
+
     /// What it wrote to stdout and stderr.
     pub(crate) fn said(&self) -> String {
         String::from_utf8_lossy(&fs::read(self.dir.join("out")).unwrap()).into_owned()

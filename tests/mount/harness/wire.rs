@@ -3,7 +3,10 @@
 use std::{
     io::{self, BufReader, Read as _, Write as _},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
-    sync::{Arc, Condvar, Mutex, MutexGuard},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard,
+        atomic::{AtomicU64, Ordering},
+    },
     thread,
 };
 
@@ -49,6 +52,9 @@ struct Shared {
     server: SocketAddr,
     state: Mutex<State>,
     changed: Condvar,
+    /// Bytes from the mount and to it, heads included.
+    up: AtomicU64,
+    down: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -63,7 +69,9 @@ impl Wire {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let server = server.trim_start_matches("http://").parse().unwrap();
         let listens = listener.local_addr().unwrap();
-        let wire = Self(Arc::new(Shared { listens, server, state: Mutex::default(), changed: Condvar::new() }));
+        let (up, down) = (AtomicU64::new(0), AtomicU64::new(0));
+        let (state, changed) = (Mutex::default(), Condvar::new());
+        let wire = Self(Arc::new(Shared { listens, server, state, changed, up, down }));
         let accepting = wire.clone();
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
@@ -95,6 +103,11 @@ impl Wire {
         std::mem::take(&mut self.state().seen)
     }
 
+    /// Bytes from the mount and to it since the last time, heads included.
+    pub(crate) fn take_moved(&self) -> (u64, u64) {
+        (self.0.up.swap(0, Ordering::Relaxed), self.0.down.swap(0, Ordering::Relaxed))
+    }
+
     /// How many requests of `method` arrived whose target has `part` in it, without forgetting them.
     pub(crate) fn count(&self, method: &str, part: &str) -> usize {
         self.state().seen.iter().filter(|seen| seen.method == method && seen.target.contains(part)).count()
@@ -110,10 +123,9 @@ impl Wire {
         let server = TcpStream::connect(self.0.server)?;
         server.set_nodelay(true)?;
         let (from, to) = (server.try_clone()?, client.try_clone()?);
+        let wire = self.clone();
         thread::spawn(move || {
-            let mut from = from;
-            let mut to = to;
-            io::copy(&mut from, &mut to).unwrap_or_default();
+            wire.answers(&from, &to).unwrap_or_default();
             to.shutdown(Shutdown::Both).unwrap_or_default();
         });
         let done = self.requests(client, &server);
@@ -122,11 +134,24 @@ impl Wire {
         done
     }
 
+    fn answers(&self, mut from: &TcpStream, mut to: &TcpStream) -> io::Result<()> {
+        let mut buffer = vec![0; 128 << 10];
+        loop {
+            let read = from.read(&mut buffer)?;
+            if read == 0 {
+                return Ok(());
+            }
+            self.0.down.fetch_add(read as u64, Ordering::Relaxed);
+            to.write_all(&buffer[..read])?;
+        }
+    }
+
     fn requests(&self, client: &TcpStream, mut server: &TcpStream) -> io::Result<()> {
         let mut from = BufReader::new(client.try_clone()?);
         while let Some((head, length)) = read_head(&mut from)? {
             let mut body = vec![0; length];
             from.read_exact(&mut body)?;
+            self.0.up.fetch_add((head.len() + length) as u64, Ordering::Relaxed);
             match self.arrived(&head) {
                 None => server.write_all(&[head.as_bytes(), &body].concat())?,
                 Some(Fault::Status(status)) => {
