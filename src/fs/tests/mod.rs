@@ -30,7 +30,7 @@ use crate::{
     config::{CacheOptions, FsOptions, Perms},
     error::{Error, Result},
     freshness::Freshness,
-    model::{attr::Kind, key::Prefix},
+    model::{attr::Kind, key::Prefix, patterns::Patterns},
     store::{
         faulty::Faulty,
         memory::MemoryStore,
@@ -72,6 +72,7 @@ pub(super) fn options() -> FsOptions {
         mtime_ns: false,
         xattr: true,
         read_only: false,
+        patterns: Patterns::default(),
         rename_limit: 1000,
         part_size: PART,
         upload_concurrency: 4,
