@@ -33,6 +33,10 @@ impl<S: Store> Fs<S> {
             return Err(Error::BadHandle);
         }
         let mut state = handle.file.state.write().await;
+        if state.own.is_some() {
+            let offset = Some(offset).filter(|_| !append && !handle.append);
+            return self.write_here(&handle.file, &mut state, offset, &data);
+        }
         self.change(&handle.file, &mut state)?;
         let dirty = state.dirty.as_mut().expect("made by change");
         let offset = if append || handle.append { dirty.size } else { offset };
@@ -52,6 +56,9 @@ impl<S: Store> Fs<S> {
 
     /// Sets the size. `state` is that of `file`.
     pub(super) async fn resize(&self, file: &Arc<File>, state: &mut State, size: u64) -> Result<()> {
+        if state.own.is_some() {
+            return self.resize_here(file, state, size);
+        }
         self.check_size(size, 0)?;
         if size == 0 {
             // Nothing of what was there is needed.
@@ -90,8 +97,11 @@ impl<S: Store> Fs<S> {
             libc::FALLOC_FL_ZERO_RANGE => true,
             _ => return Err(Error::Unsupported),
         };
-        let end = self.check_size(offset, len)?;
         let mut state = handle.file.state.write().await;
+        if state.own.is_some() {
+            return self.fallocate_here(&handle.file, &mut state, (offset, len), mode);
+        }
+        let end = self.check_size(offset, len)?;
         self.change(&handle.file, &mut state)?;
         let size = state.dirty.as_ref().map_or(0, |dirty| dirty.size);
         if !keep && end > size {
@@ -151,7 +161,7 @@ impl<S: Store> Fs<S> {
     }
 
     /// The end of a change, if the store can hold it.
-    fn check_size(&self, offset: u64, len: u64) -> Result<u64> {
+    pub(super) fn check_size(&self, offset: u64, len: u64) -> Result<u64> {
         let end = offset.checked_add(len).ok_or(Error::TooLarge)?;
         if end > self.options.part_size.saturating_mul(u64::from(PARTS_MAX)) { Err(Error::TooLarge) } else { Ok(end) }
     }

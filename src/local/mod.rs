@@ -29,10 +29,12 @@ use nix::{
     errno::Errno,
     fcntl::{AtFlags, OFlag, openat, readlinkat},
     sys::{
-        stat::{FchmodatFlags, FileStat, Mode, UtimensatFlags, fchmodat, fstatat, mkdirat, utimensat},
+        stat::{
+            FchmodatFlags, FileStat, Mode, UtimensatFlags, fchmod, fchmodat, fstat, fstatat, futimens, mkdirat, utimensat,
+        },
         time::TimeSpec,
     },
-    unistd::{Gid, Uid, UnlinkatFlags, fchownat, symlinkat, unlinkat},
+    unistd::{Gid, Uid, UnlinkatFlags, fchown, fchownat, symlinkat, unlinkat},
 };
 
 pub use place::{Placed, Scratch};
@@ -272,8 +274,28 @@ fn spec(time: Time) -> TimeSpec {
     TimeSpec::new(time.sec, time.nsec.into())
 }
 
+/// Attributes of an open file.
+pub fn attr_of(file: &File) -> Result<Attr> {
+    let stat = fstat(file).map_err(told)?;
+    entry(&stat).map(|entry| entry.attr).ok_or(Error::Stale)
+}
+
+/// As [`Disk::change`], for a file that is open, with a name or without.
+pub fn change_open(file: &File, change: &Change) -> Result<()> {
+    if change.uid.is_some() || change.gid.is_some() {
+        fchown(file, change.uid.map(Uid::from_raw), change.gid.map(Gid::from_raw)).map_err(told)?;
+    }
+    if let Some(mode) = change.mode {
+        fchmod(file, Mode::from_bits_truncate(mode)).map_err(told)?;
+    }
+    if let Some(mtime) = change.mtime {
+        futimens(file, &TimeSpec::UTIME_OMIT, &spec(mtime)).map_err(told)?;
+    }
+    Ok(())
+}
+
 /// What the disk says, as callers know it.
-fn told(errno: Errno) -> Error {
+pub fn told(errno: Errno) -> Error {
     match errno {
         Errno::ENOENT => Error::NotFound,
         Errno::EEXIST => Error::Exists,

@@ -76,6 +76,10 @@ impl List {
         self.0.iter().map(|glob| glob.pattern.as_str())
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     fn covers(&self, path: &str) -> bool {
         let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
         !self.0.is_empty() && ends.into_iter().any(|end| self.0.iter().any(|glob| glob.matches(&path[..end])))
