@@ -30,7 +30,8 @@ use nix::{
     fcntl::{AtFlags, OFlag, openat, readlinkat},
     sys::{
         stat::{
-            FchmodatFlags, FileStat, Mode, UtimensatFlags, fchmod, fchmodat, fstat, fstatat, futimens, mkdirat, utimensat,
+            FchmodatFlags, FileStat, Mode, UtimensatFlags, fchmod, fchmodat, fstat, fstatat, futimens, mkdirat,
+            utimensat,
         },
         time::TimeSpec,
     },

@@ -46,6 +46,15 @@ impl Patterns {
     }
 }
 
+/// As the options were written, as far as there are any.
+impl fmt::Display for Patterns {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let given = [("local", &self.local), ("hold", &self.hold)].into_iter().filter(|(_, list)| !list.is_empty());
+        let texts = given.map(|(name, list)| format!("{name}={}", list.texts().collect::<Vec<_>>().join(":")));
+        f.write_str(&texts.collect::<Vec<_>>().join(" "))
+    }
+}
+
 /// Patterns of one option.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct List(Vec<Glob>);

@@ -13,6 +13,7 @@ mod files;
 mod foreign;
 mod harness;
 mod large;
+mod local;
 mod mounting;
 mod names;
 mod program;

@@ -1,10 +1,6 @@
 //! The bytes of files that live here: what a program does is done to the real file.
 
-use std::{
-    fs::File as OsFile,
-    os::unix::fs::FileExt,
-    sync::Arc,
-};
+use std::{fs::File as OsFile, os::unix::fs::FileExt, sync::Arc};
 
 use bytes::Bytes;
 use nix::fcntl::FallocateFlags;

@@ -1,7 +1,7 @@
 //! Directories with names of both kinds.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, atomic::Ordering},
 };
 
@@ -34,8 +34,8 @@ impl<S: Store> Fs<S> {
                 Scope::Held | Scope::Local => drop(own.insert(name, entry.attr.kind)),
             }
         }
-        let hidden: Vec<Name> = if self.options.patterns.local.is_empty() {
-            Vec::new()
+        let hidden: BTreeSet<Name> = if self.options.patterns.local.is_empty() {
+            BTreeSet::new()
         } else {
             listing.names.keys().filter(|name| self.scope(&below(name)) == Scope::Local).cloned().collect()
         };
@@ -47,7 +47,7 @@ impl<S: Store> Fs<S> {
             return Ok((listing, own));
         }
         let mut merged = Listing::clone(&listing);
-        hidden.iter().for_each(|name| drop(merged.names.remove(name)));
+        merged.names.retain(|name, _| !hidden.contains(name));
         for name in frames {
             merged.names.entry(name).or_insert(None);
         }

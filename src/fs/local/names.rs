@@ -12,7 +12,7 @@ use crate::{
     clock,
     config::Perms,
     error::{Error, Result},
-    local::{Change, New},
+    local::{Change, Disk, New},
     model::{
         attr::{Attr, Kind},
         key::{Key, Name},
@@ -108,19 +108,14 @@ impl<S: Store> Fs<S> {
 
     /// Who has it open keeps it.
     pub(in crate::fs) fn unlink_here(&self, parent: NodeId, name: &Name) -> Result<()> {
-        self.remove_here(parent, name, |disk, path| disk.unlink(path))
+        self.remove_here(parent, name, Disk::unlink)
     }
 
     pub(in crate::fs) fn rmdir_here(&self, parent: NodeId, name: &Name) -> Result<()> {
-        self.remove_here(parent, name, |disk, path| disk.rmdir(path))
+        self.remove_here(parent, name, Disk::rmdir)
     }
 
-    fn remove_here(
-        &self,
-        parent: NodeId,
-        name: &Name,
-        remove: impl FnOnce(&crate::local::Disk, &str) -> Result<()>,
-    ) -> Result<()> {
+    fn remove_here(&self, parent: NodeId, name: &Name, remove: impl FnOnce(&Disk, &str) -> Result<()>) -> Result<()> {
         let here = self.here.as_ref().ok_or(Error::Stale)?;
         let _turn = here.disk.turn();
         let key = super::child_key(&self.tree(), parent, name)?;
@@ -172,4 +167,3 @@ impl<S: Store> Fs<S> {
         file.state.read().await.own.clone()
     }
 }
-

@@ -69,7 +69,7 @@ impl<S: Store> Fs<S> {
             placed.undo();
             return Err(err);
         }
-        let _turn = here.disk.turn();
+        let turn = here.disk.turn();
         drop(placed);
         state.own = taken.own.map(Arc::new);
         (state.version, state.content, state.tried) = (None, None, false);
@@ -83,8 +83,7 @@ impl<S: Store> Fs<S> {
             node.payload.known = Known { version: None, attr: taken.attr, asked: Some(clock::now()) };
         }
         self.move_node(file.id, from, to);
-        drop(_turn);
-        drop(state);
+        drop((turn, state));
         if foreign && let Err(err) = self.remove_foreign(to).await {
             log::warn!("{} stays in the bucket, behind a local file of its name: {err}", to.key);
         }

@@ -1,9 +1,11 @@
 //! Hosts without a kernel: each has its own `Fs` and cache over one bucket in memory, and looks every path up again.
 
 mod basics;
+mod crossing;
 mod details;
 mod faults;
 mod hosts;
+mod local;
 mod model;
 mod perms;
 mod races;
@@ -107,7 +109,11 @@ impl Host {
 
     pub(super) fn with(bucket: &Bucket, options: FsOptions) -> Self {
         let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
-        let dir = std::env::temp_dir().join(format!("originfs-fs-{}-{serial}", std::process::id()));
+        Self::at(bucket, options, std::env::temp_dir().join(format!("originfs-fs-{}-{serial}", std::process::id())))
+    }
+
+    /// With a cache directory that may be a former host's.
+    pub(super) fn at(bucket: &Bucket, options: FsOptions, dir: PathBuf) -> Self {
         let cache = CacheOptions { dir: dir.clone(), size: Some(1 << 30), min_free: Some(0) };
         let contents = Contents::open(Arc::clone(bucket), &cache, tokio::runtime::Handle::current()).unwrap();
         let yes = Support::Yes;
