@@ -102,7 +102,7 @@ impl<S: Store> Fs<S> {
         let (name, key, above) = self.place(parent, name)?;
         let attr = self.attr_below(&above, Kind::Dir, mode, caller);
         if self.scope(&key) != Scope::Bucket {
-            return self.make_here(parent, &name, &key, &attr, New::Dir);
+            return self.make_here(parent, &name, &attr, New::Dir);
         }
         let marker = key.marker();
         let fence = self.fences.raise(&key);
@@ -121,7 +121,7 @@ impl<S: Store> Fs<S> {
         let (name, key, above) = self.place(parent, name)?;
         let attr = Attr { size: target.len() as u64, ..self.attr_below(&above, Kind::Symlink, 0o777, caller) };
         if self.scope(&key) != Scope::Bucket {
-            return self.make_here(parent, &name, &key, &attr, New::Symlink(target));
+            return self.make_here(parent, &name, &attr, New::Symlink(target));
         }
         let target = target.to_str().ok_or(Error::BadName)?;
         let fence = self.fences.raise(&key);
@@ -253,6 +253,7 @@ impl<S: Store> Fs<S> {
         self.check_empty(&key).await?;
         self.keep_parent(parent, &key.marker()).await?;
         self.store.delete(&key.marker(), Require::Anything).await?;
+        self.drop_frame(&key);
         self.forget_key(&key, self.tree().key(parent).as_ref());
         lock(&self.listings).pop(&key);
         let mut tree = self.tree();

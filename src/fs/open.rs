@@ -47,7 +47,7 @@ impl<S: Store> Fs<S> {
         let (name, key, above) = self.place(parent, name)?;
         let attr = self.attr_below(&above, Kind::File, mode, caller);
         if self.scope(&key) != Scope::Bucket {
-            return self.create_here((parent, &name), &key, &attr, open, caller).await;
+            return self.create_here((parent, &name), &attr, open, caller).await;
         }
         let staging = Staging::new(&self.yard, Note { key: key.as_str().to_owned(), ..Note::default() });
         let mut dirty = Dirty::new(staging, None);

@@ -98,12 +98,16 @@ impl Disk {
         Self { root, scratch, turn: Mutex::default(), serial: AtomicU64::new(0) }
     }
 
-    /// Drops what a former run was making. To be called before anything is made.
-    pub fn clear(&self) -> io::Result<()> {
+    /// Drops what a former run was making, and frames that it left empty. To be called before anything is made.
+    pub fn clear(&self) -> Result<()> {
         match fs::remove_dir_all(&self.scratch) {
-            Err(err) if err.kind() != io::ErrorKind::NotFound => Err(err),
-            _ => Ok(()),
+            Err(err) if err.kind() != io::ErrorKind::NotFound => return Err(told_io(err)),
+            _ => {}
         }
+        let items = self.walk("", walk::COUNT_MAX)?.unwrap_or_default();
+        // What is below comes after its directory.
+        items.iter().rev().filter(|item| item.entry.frame).for_each(|item| self.trim(&item.path));
+        Ok(())
     }
 
     pub fn root(&self) -> &Path {
@@ -239,7 +243,7 @@ impl Disk {
     }
 
     /// Removes empty frames, from `path` upwards.
-    fn trim(&self, path: &str) {
+    pub fn trim(&self, path: &str) {
         let mut path = path;
         while !path.is_empty() {
             let frame = self.stat(path).ok().flatten().is_some_and(|entry| entry.frame);

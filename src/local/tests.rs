@@ -64,6 +64,18 @@ fn frames_go_with_what_needed_them_and_directories_stay() {
 }
 
 #[test]
+fn what_a_crash_left_goes_at_the_next_start() {
+    let lab = Lab::new("clear");
+    lab.write("a/b/x", b"");
+    let (_, scratch) = lab.disk.scratch().unwrap();
+    std::mem::forget(scratch);
+    fs::remove_file(lab.dir.join("local/a/b/x")).unwrap();
+    lab.disk.make("d", New::Dir).unwrap();
+    lab.disk.clear().unwrap();
+    assert_eq!((lab.all(), lab.dir.join("local.new").exists()), (vec!["d".to_owned()], false));
+}
+
+#[test]
 fn nothing_leads_outside() {
     let lab = Lab::new("outside");
     lab.write("x", b"");

@@ -13,8 +13,8 @@ use crate::{
     model::{attr::Kind, key::Name},
 };
 
-/// The most entries that are counted for `status`: at a microsecond each, a tenth of a second.
-const COUNT_MAX: usize = 100_000;
+/// The most entries that are counted for `status`, or looked through at start: at a microsecond each, a tenth of a second.
+pub(super) const COUNT_MAX: usize = 100_000;
 
 /// Something below a directory.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -16,33 +16,26 @@ use crate::{
     model::{
         attr::{Attr, Kind},
         key::{Key, Name},
+        patterns::Scope,
     },
     store::Store,
 };
 
 impl<S: Store> Fs<S> {
     /// A directory or symlink here.
-    pub(in crate::fs) fn make_here(
-        &self,
-        parent: NodeId,
-        name: &Name,
-        key: &Key,
-        attr: &Attr,
-        new: New<'_>,
-    ) -> Result<Found> {
-        let (id, _) = self.new_here(parent, name, key, attr, new)?;
+    pub(in crate::fs) fn make_here(&self, parent: NodeId, name: &Name, attr: &Attr, new: New<'_>) -> Result<Found> {
+        let (id, _) = self.new_here(parent, name, attr, new)?;
         self.found(&mut self.tree(), id).ok_or(Error::Stale)
     }
 
     pub(in crate::fs) async fn create_here(
         &self,
         (parent, name): (NodeId, &Name),
-        key: &Key,
         attr: &Attr,
         open: OpenMode,
         caller: Caller,
     ) -> Result<(Found, Opened)> {
-        let (id, made) = match self.new_here(parent, name, key, attr, New::File) {
+        let (id, made) = match self.new_here(parent, name, attr, New::File) {
             // The kernel had forgotten it, or somebody was faster.
             Err(Error::Exists) if !open.exclusive => {
                 let id = self.look_here(parent, name)?.ok_or(Error::Exists)?;
@@ -62,24 +55,22 @@ impl<S: Store> Fs<S> {
         Err(Error::Stale)
     }
 
-    fn new_here(
-        &self,
-        parent: NodeId,
-        name: &Name,
-        key: &Key,
-        attr: &Attr,
-        new: New<'_>,
-    ) -> Result<(NodeId, Option<File>)> {
+    fn new_here(&self, parent: NodeId, name: &Name, attr: &Attr, new: New<'_>) -> Result<(NodeId, Option<File>)> {
         let here = self.here.as_ref().ok_or(Error::Stale)?;
-        let path = here.path(key);
         let _turn = here.disk.turn();
+        // Only now, because a directory above may just have been renamed.
+        let key = super::child_key(&self.tree(), parent, name)?;
+        if self.scope(&key) == Scope::Bucket {
+            return Err(Error::Stale);
+        }
+        let path = here.path(&key);
         let made = here.disk.make(path, new)?;
         if self.options.perms == Perms::Stored {
             self.dress(path, attr)?;
         }
         let entry = here.disk.stat(path)?.ok_or(Error::Stale)?;
         let mut tree = self.tree();
-        Ok((self.settle_here(&mut tree, parent, name, key, &entry)?, made))
+        Ok((self.settle_here(&mut tree, parent, name, &key, &entry)?, made))
     }
 
     /// Gives something new its owner and mode. Where this process may not give things away, they are its own.
@@ -132,6 +123,14 @@ impl<S: Store> Fs<S> {
         match &self.here {
             Some(here) if here.disk.has_any(here.path(key))? => Err(Error::NotEmpty),
             _ => Ok(()),
+        }
+    }
+
+    /// A directory of the bucket is gone, and with it what stood for it here.
+    pub(in crate::fs) fn drop_frame(&self, key: &Key) {
+        if let Some(here) = &self.here {
+            let _turn = here.disk.turn();
+            here.disk.trim(here.path(key));
         }
     }
 
