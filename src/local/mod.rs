@@ -267,11 +267,22 @@ fn private_dir(path: &Path) -> nix::Result<()> {
 }
 
 fn entry(stat: &FileStat) -> Option<Entry> {
-    let kind = Kind::from_mode(stat.st_mode)?;
+    let kind = Kind::from_mode(stat.st_mode).filter(|kind| !kind.is_special())?;
     let size = if kind == Kind::Dir { 0 } else { u64::try_from(stat.st_size).unwrap_or(0) };
-    let nsec = u32::try_from(stat.st_mtime_nsec).unwrap_or(0);
-    let mtime = Time { sec: stat.st_mtime, nsec };
-    let attr = Attr { kind, size, mtime, mode: stat.st_mode & 0o7777, uid: stat.st_uid, gid: stat.st_gid };
+    let time = |sec, nsec| Time { sec, nsec: u32::try_from(nsec).unwrap_or(0) };
+    let mtime = time(stat.st_mtime, stat.st_mtime_nsec);
+    let attr = Attr {
+        kind,
+        size,
+        mtime,
+        // Reading moves that of the disk.
+        atime: mtime,
+        ctime: time(stat.st_ctime, stat.st_ctime_nsec),
+        mode: stat.st_mode & 0o7777,
+        uid: stat.st_uid,
+        gid: stat.st_gid,
+        rdev: 0,
+    };
     Some(Entry { attr, frame: kind == Kind::Dir && stat.st_mode & FRAME != 0 })
 }
 

@@ -89,8 +89,7 @@ impl<S: Store> Fs<S> {
         writes: u64,
         exclusive: bool,
     ) -> Result<Parcel> {
-        let attr = self.shown_here(&attr_of(&own)?);
-        let attr = Attr { mtime: known::stamp(&self.options, attr.mtime), ..attr };
+        let attr = self.as_sent(&attr_of(&own)?);
         self.check_size(attr.size, 0)?;
         let copy = own.try_clone().map_err(crate::local::told_io)?;
         let note = Note { key: key.as_str().to_owned(), ..Note::default() };
@@ -103,6 +102,12 @@ impl<S: Store> Fs<S> {
                 Err(err)
             }
         }
+    }
+
+    /// Attributes of the disk as an object has them that gets its name now.
+    pub(super) fn as_sent(&self, disk: &Attr) -> Attr {
+        let shown = self.shown_here(disk);
+        known::changed(&self.options, shown.at(known::stamp(&self.options, shown.mtime)), clock::wall())
     }
 
     async fn send_whole(&self, key: &Key, dirty: &Dirty, attr: Attr) -> Result<Sent> {
@@ -166,8 +171,7 @@ impl<S: Store> Fs<S> {
         let entry = here.disk.stat(path)?.ok_or(Error::Stale)?;
         let target = here.disk.read_link(path)?.into_string().map_err(|_| Error::BadName)?;
         let body = Bytes::from(target);
-        let attr = self.shown_here(&entry.attr);
-        let attr = Attr { mtime: known::stamp(&self.options, attr.mtime), size: body.len() as u64, ..attr };
+        let attr = Attr { size: body.len() as u64, ..self.as_sent(&entry.attr) };
         let version = self.put_whole(key, body.clone(), &attr, exclusive).await?;
         self.contents.adopt_bytes(key, &version, &body);
         Ok(Known { version: Some(version), attr, asked: Some(clock::now()) })

@@ -19,11 +19,7 @@ use crate::{
     clock,
     error::{Error, Result},
     local::Item,
-    model::{
-        attr::{Attr, Kind},
-        key::Key,
-        patterns::Scope,
-    },
+    model::{attr::Kind, key::Key, patterns::Scope},
     store::Store,
 };
 
@@ -87,8 +83,7 @@ impl<S: Store> Fs<S> {
             sent.keys.push(if kind == Kind::Dir { key.marker() } else { key.clone() });
             match kind {
                 Kind::Dir => {
-                    let attr = self.shown_here(&item.entry.attr);
-                    let attr = Attr { mtime: super::super::known::stamp(&self.options, attr.mtime), ..attr };
+                    let attr = self.as_sent(&item.entry.attr);
                     let asked = clock::now();
                     let version = self.put_whole(&key.marker(), Bytes::new(), &attr, false).await?;
                     sent.others.push((item, Known { version: Some(version), attr, asked: Some(asked) }));
@@ -97,7 +92,8 @@ impl<S: Store> Fs<S> {
                     let known = self.send_symlink(&item.path, &key, false).await?;
                     sent.others.push((item, known));
                 }
-                Kind::File => {
+                // The local store has no other kinds.
+                _ => {
                     let (id, file) = self.node_at(&item.path);
                     let (own, writes) = match &file {
                         Some(file) => {

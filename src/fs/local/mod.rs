@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     clock,
-    config::Perms,
+    config::{FsOptions, Perms},
     error::{Error, Result},
     local::{Disk, Entry, Usage},
     model::{
@@ -174,19 +174,16 @@ impl<S: Store> Fs<S> {
 
     /// Attributes of the disk as the mount shows them.
     fn shown_here(&self, disk: &Attr) -> Attr {
-        let options = &self.options;
-        match (options.perms, disk.kind) {
-            (_, Kind::Symlink) => Attr { mode: 0o777, ..self.owned_here(disk) },
-            (Perms::Stored, _) => *disk,
-            (Perms::Uniform, Kind::Dir) => Attr { mode: options.dir_mode, ..self.owned_here(disk) },
-            (Perms::Uniform, Kind::File) => Attr { mode: options.file_mode, ..self.owned_here(disk) },
-        }
-    }
-
-    fn owned_here(&self, disk: &Attr) -> Attr {
-        match self.options.perms {
-            Perms::Stored => *disk,
-            Perms::Uniform => Attr { uid: self.options.uid, gid: self.options.gid, ..*disk },
+        let FsOptions { perms, uid, gid, file_mode, dir_mode, .. } = self.options;
+        let mode = match disk.kind {
+            Kind::Symlink => 0o777,
+            _ if perms == Perms::Stored => disk.mode,
+            Kind::Dir => dir_mode,
+            _ => file_mode,
+        };
+        match perms {
+            Perms::Stored => Attr { mode, ..*disk },
+            Perms::Uniform => Attr { mode, uid, gid, ..*disk }.at(disk.mtime),
         }
     }
 }

@@ -102,6 +102,9 @@ impl<S: Store> Fs<S> {
         for _ in 0..TRIES {
             let object = self.store.head(&from.key).await?;
             let attr = known::file_attr(&self.options, &object);
+            if attr.kind.is_special() {
+                return Err(Error::NotPermitted);
+            }
             let version = object.version.clone();
             // Who has another version open keeps that, and finds the new one under the name.
             if state.version.as_ref().is_some_and(|known| !known.same_content(&version)) {
