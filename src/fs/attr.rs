@@ -37,6 +37,8 @@ impl<S: Store> Fs<S> {
         let at_hand = match tree.key(id) {
             None => true,
             Some(key) if id == NodeId::ROOT => self.root_is_fresh(&key, &node.payload.known),
+            // The disk knows, and may have to be waited for.
+            Some(_) if node.payload.own => false,
             Some(_) => is_fresh(node, self.options.freshness.stat_age(), clock::now()) || self.see_ticket(id, caller),
         };
         if at_hand { self.shown(&tree, id).map(Ok) } else { None }
@@ -50,6 +52,9 @@ impl<S: Store> Fs<S> {
             }
             if id == NodeId::ROOT {
                 self.look_at_root().await;
+                return self.shown(&self.tree(), id).ok_or(Error::Stale);
+            }
+            if self.refresh_here(id)? {
                 return self.shown(&self.tree(), id).ok_or(Error::Stale);
             }
             let (parent, name, key, hint) = {
@@ -131,6 +136,9 @@ impl<S: Store> Fs<S> {
     }
 
     async fn change_attr(&self, id: NodeId, set: &SetAttr) -> Result<()> {
+        if self.is_own(id) {
+            return self.set_here(id, set).await;
+        }
         {
             let tree = self.tree();
             let node = tree.get(id).ok_or(Error::Stale)?;

@@ -32,7 +32,10 @@ impl<S: Store> Fs<S> {
     }
 
     pub async fn fsync(&self, fh: Fh) -> Result<()> {
-        self.flush(fh).await
+        match self.fsync_here(fh).await {
+            Some(synced) => synced,
+            None => self.flush(fh).await,
+        }
     }
 
     /// Uploads everything dirty; for unmount. Gives what failed, by key; that stays dirty.
@@ -48,7 +51,7 @@ impl<S: Store> Fs<S> {
 
     pub(super) fn locals(&self) -> Vec<Arc<File>> {
         let tree = self.tree();
-        let local = tree.iter().filter(|(_, node)| node.payload.is_local());
+        let local = tree.iter().filter(|(_, node)| node.payload.is_dirty());
         local.filter_map(|(_, node)| node.payload.file.clone()).collect()
     }
 
@@ -169,7 +172,7 @@ impl<S: Store> Fs<S> {
     }
 
     /// What was sent need not be downloaded.
-    fn adopt(&self, key: &Key, state: &State, version: &Version) -> Arc<Content> {
+    pub(super) fn adopt(&self, key: &Key, state: &State, version: &Version) -> Arc<Content> {
         let dirty = state.dirty.as_ref().expect("it was sent");
         let bytes = match dirty.staging.file(dirty.size) {
             Ok(Some(path)) => return self.contents.adopt(key, version, path),
@@ -211,7 +214,7 @@ impl<S: Store> Fs<S> {
     }
 
     /// Makes what was sent the content of the node.
-    fn publish(&self, file: &Arc<File>, state: &mut State, key: &Key, sent: Sent, content: Arc<Content>) {
+    pub(super) fn publish(&self, file: &Arc<File>, state: &mut State, key: &Key, sent: Sent, content: Arc<Content>) {
         if let Some(dirty) = state.dirty.take() {
             dirty.staging.discard();
         }

@@ -5,7 +5,7 @@
 //! 1. `names`: shared by whoever uploads, exclusive for the rename of a directory.
 //! 2. `File::turn`, `File::stream`, `File::state` of one file (two for a rename, the lower node id first). May be held over I/O.
 //! 3. Fences ([`crate::freshness::fence`]): raised around every change that the bucket sees.
-//! 4. `tree`, `memory`, `tickets`: std mutexes, never held over an `.await`.
+//! 4. The turn of the local store, then `tree`, `memory`, `tickets`: std mutexes, never held over an `.await`.
 //!
 //! # How an answer is believed
 //!
@@ -20,6 +20,7 @@ mod dir;
 mod file;
 mod flush;
 mod known;
+mod local;
 mod lost;
 mod names;
 mod nonsense;
@@ -58,6 +59,7 @@ use crate::{
     config::FsOptions,
     error::Result,
     freshness::{batch::Batches, fence::Fences},
+    local::Disk,
     model::{
         key::{Key, Prefix},
         tree::Tree,
@@ -70,6 +72,7 @@ use cover::{Cover, Crowds};
 use dir::Listing;
 use file::{File, Handles};
 use known::{Answer, Known};
+use local::Here;
 use types::{Invalidation, NodeId};
 
 /// Names whose attributes are remembered after the kernel forgot them: at ~340 bytes each, 34 MiB.
@@ -89,6 +92,8 @@ struct Payload {
     file: Option<Arc<File>>,
     /// The content that the kernel last read pages of.
     pages: Option<Version>,
+    /// It lives in the local store; the bucket does not know it.
+    own: bool,
 }
 
 /// An answer that waits for the next request of its system call.
@@ -120,6 +125,7 @@ pub struct Fs<S: Store> {
     told: Mutex<nonsense::Told>,
     invalidations: mpsc::SyncSender<Invalidation>,
     names: RwLock<()>,
+    here: Option<Here>,
     yard: Arc<Yard>,
     lanes: Lanes,
     /// Files that are dirty.
@@ -145,8 +151,9 @@ impl<S: Store> Fs<S> {
         conditional: Conditional,
     ) -> (Arc<Self>, mpsc::Receiver<Invalidation>) {
         let (invalidations, receiver) = mpsc::sync_channel(INVALIDATIONS_LEN);
-        let root = Payload { known: Known::root(&options), file: None, pages: None };
+        let root = Payload::new(Known::root(&options));
         let fs = Self {
+            here: (!options.patterns.is_empty()).then(|| Here::new(Disk::new(contents.root()), &prefix)),
             yard: Yard::new(contents.staging_dir(), contents.lost_dir()),
             lanes: Lanes::new(&contents.uploads_dir(), options.part_size, options.upload_concurrency),
             store,
@@ -202,7 +209,7 @@ impl<S: Store> Fs<S> {
     /// Files that are dirty, and their bytes.
     pub fn staged(&self) -> (u64, u64) {
         let tree = self.tree();
-        let dirty = tree.iter().filter(|(_, node)| node.payload.is_local());
+        let dirty = tree.iter().filter(|(_, node)| node.payload.is_dirty());
         dirty.fold((0, 0), |(files, bytes), (_, node)| (files + 1, bytes + node.payload.known.attr.size))
     }
 
@@ -233,11 +240,16 @@ impl<S: Store> Fs<S> {
 
 impl Payload {
     fn new(known: Known) -> Self {
-        Self { known, file: None, pages: None }
+        Self { known, file: None, pages: None, own: false }
+    }
+
+    /// Whether this host has what the bucket has not: it answers by itself.
+    fn is_local(&self) -> bool {
+        self.own || self.is_dirty()
     }
 
     /// Whether this host has a newer state than the bucket.
-    fn is_local(&self) -> bool {
+    fn is_dirty(&self) -> bool {
         self.file.as_ref().is_some_and(|file| file.is_dirty())
     }
 }

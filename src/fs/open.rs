@@ -21,6 +21,7 @@ use crate::{
     model::{
         attr::Kind,
         key::{Key, Name},
+        patterns::Scope,
         version::Version,
     },
     store::Store,
@@ -45,6 +46,9 @@ impl<S: Store> Fs<S> {
         }
         let (name, key, above) = self.place(parent, name)?;
         let attr = self.attr_below(&above, Kind::File, mode, caller);
+        if self.scope(&key) != Scope::Bucket {
+            return self.create_here((parent, &name), &attr, open, caller).await;
+        }
         let staging = Staging::new(&self.yard, Note { key: key.as_str().to_owned(), ..Note::default() });
         let mut dirty = Dirty::new(staging, None);
         dirty.exclusive = open.exclusive;
@@ -76,7 +80,7 @@ impl<S: Store> Fs<S> {
         Ok(tree.child(parent, &name))
     }
 
-    async fn open_existing(&self, id: NodeId, open: OpenMode, caller: Caller) -> Result<(Found, Opened)> {
+    pub(super) async fn open_existing(&self, id: NodeId, open: OpenMode, caller: Caller) -> Result<(Found, Opened)> {
         if open.exclusive {
             return Err(Error::Exists);
         }
@@ -97,6 +101,9 @@ impl<S: Store> Fs<S> {
         }
         let empties = open.truncate && open.write;
         self.revalidate(id, caller, empties).await?;
+        if self.is_own(id) {
+            return self.open_here(id, open).await;
+        }
         let file = self.hold(id)?;
         let opened = if empties { self.prepare_empty(&file, open).await } else { self.prepare(&file, open).await };
         if opened.is_err() {
@@ -175,7 +182,7 @@ impl<S: Store> Fs<S> {
     }
 
     /// The pages that the kernel has, or gets now, are of `version`. Whether they were before.
-    fn pages_of(&self, file: &File, version: Option<Version>) -> bool {
+    pub(super) fn pages_of(&self, file: &File, version: Option<Version>) -> bool {
         let mut tree = self.tree();
         let Some(node) = tree.get_mut(file.id) else { return false };
         let unchanged = match (&node.payload.pages, &version) {
@@ -186,7 +193,7 @@ impl<S: Store> Fs<S> {
         unchanged
     }
 
-    fn opened(
+    pub(super) fn opened(
         &self,
         file: Arc<File>,
         open: OpenMode,
@@ -201,7 +208,7 @@ impl<S: Store> Fs<S> {
     }
 
     /// Counts one opener, and gives what all openers share.
-    fn hold(&self, id: NodeId) -> Result<Arc<File>> {
+    pub(super) fn hold(&self, id: NodeId) -> Result<Arc<File>> {
         let kind = self.tree().get(id).ok_or(Error::Stale)?.kind;
         match kind {
             Kind::Dir => Err(Error::IsDir),
@@ -277,6 +284,7 @@ impl<S: Store> Fs<S> {
     pub fn restore(&self, id: NodeId, fh: Fh) -> Result<()> {
         if self.handles.get(fh).is_err() {
             let file = self.pin(id)?.ok_or(Error::IsDir)?;
+            self.restore_here(&file)?;
             self.handles.restore(fh, file);
         }
         Ok(())

@@ -22,9 +22,10 @@ use crate::{
 /// Bytes at the start of a file that decide its charset.
 pub(super) const HEAD: u64 = 64 << 10;
 /// Bytes that are copied from the content below into staging at a time.
-const STEP: u64 = 1 << 20;
+pub(super) const STEP: u64 = 1 << 20;
 
 /// An object that was just written.
+#[derive(Debug)]
 pub(super) struct Sent {
     pub(super) version: Version,
     /// When the request was sent that made it.

@@ -87,6 +87,30 @@ impl Staging {
         Self { yard: Arc::clone(yard), data, here, note, precious: true }
     }
 
+    /// Over the `size` bytes of a file that lives elsewhere on this disk. Nothing is in the yard until its owner moves it
+    /// to [`Self::path`]; before that it is not precious.
+    pub fn over(yard: &Arc<Yard>, note: Note, file: File, size: u64) -> Self {
+        let path = yard.dir.join(yard.name()).with_extension("data");
+        let mut here = Extents::default();
+        here.insert(0..size);
+        Self { yard: Arc::clone(yard), data: Data::File { file, path }, here, note, precious: false }
+    }
+
+    /// Where the bytes are in the yard; `None` while they are in memory.
+    pub fn path(&self) -> Option<&Path> {
+        match &self.data {
+            Data::Memory(_) => None,
+            Data::File { path, .. } => Some(path),
+        }
+    }
+
+    /// The file is in the yard, and somebody wrote to it before: it has `size` bytes, all of them precious.
+    pub fn now_has(&mut self, size: u64) {
+        self.here.truncate(size);
+        self.here.insert(0..size);
+        self.precious = true;
+    }
+
     /// Whether the bytes must outlive this. Those of an unlinked file need not, though it is still written and read.
     pub fn set_precious(&mut self, precious: bool) {
         self.precious = precious;
@@ -215,7 +239,10 @@ impl Staging {
         match &self.data {
             Data::Memory(_) => Ok(None),
             Data::File { file, path } => {
-                file.set_len(size)?;
+                // A file that came from elsewhere may be open for reading alone, and has its size.
+                if file.metadata()?.len() != size {
+                    file.set_len(size)?;
+                }
                 Ok(Some(path))
             }
         }

@@ -14,6 +14,7 @@ mod foreign;
 mod giant;
 mod harness;
 mod large;
+mod local;
 mod mounting;
 mod names;
 mod peers;
