@@ -55,7 +55,20 @@ impl<S: Store> Fs<S> {
         let here = self.here.as_ref().ok_or(Error::Stale)?;
         let foreign = over.is_some_and(|over| !self.is_own(over.id));
         let _fences = [&from.key, &to.key].map(|key| self.fences.raise(key));
-        self.drop_stream(file).await;
+        // Held until it is here: what is sent meanwhile would be for a name that goes.
+        let mut stream = file.stream.lock().await;
+        if self.is_away(file).await {
+            // Some of its bytes are nowhere but in the parts of an upload: that ends first.
+            drop(stream);
+            self.upload_in_turn(file).await?;
+            stream = file.stream.lock().await;
+            if self.is_away(file).await {
+                return Err(Error::unavailable("it is written faster than it can be fetched"));
+            }
+        }
+        if let Some(stream) = stream.take() {
+            stream.abort(&*self.store).await;
+        }
         let mut state = file.state.write().await;
         let taken = self.fetch_whole(file, &mut state, from).await?;
         if let Some(own) = &taken.own {
@@ -148,7 +161,11 @@ impl<S: Store> Fs<S> {
         let ahead = Arc::new(Readahead::default());
         own.set_len(dirty.size).map_err(told_io)?;
         for piece in dirty.pieces(0..dirty.size) {
-            let (Piece::Staged(range) | Piece::Base(range)) = piece.clone() else { continue };
+            let range = match &piece {
+                Piece::Staged(range) | Piece::Base(range) => range.clone(),
+                Piece::Zeros(_) => continue,
+                Piece::Away(_) => return Err(Error::unavailable("some of its bytes are in an upload alone")),
+            };
             let mut at = range.start;
             while at < range.end {
                 let step = at..range.end.min(at + STEP);
