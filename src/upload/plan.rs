@@ -171,7 +171,9 @@ mod tests {
     fn file() -> impl Strategy<Value = (u64, Vec<Range<u64>>)> {
         (1..2_000_u64, prop::collection::vec((0..2_000_u64, 1..80_u64), 0..12)).prop_map(|(size, changes)| {
             let mut changed = Extents::default();
-            changes.into_iter().for_each(|(at, len)| changed.insert(at.min(size)..(at + len).min(size)));
+            for (at, len) in changes {
+                changed.insert(at.min(size)..(at + len).min(size));
+            }
             (size, changed.missing(0..size))
         })
     }
@@ -187,7 +189,9 @@ mod tests {
             prop_assert!(steps.len() <= count as usize);
             let (mut at, mut sent) = (0, 0);
             let mut old = Extents::default();
-            unchanged.iter().for_each(|run| old.insert(run.clone()));
+            for run in &unchanged {
+                old.insert(run.clone());
+            }
             for (index, step) in steps.iter().enumerate() {
                 let range = step.range();
                 let len = range.end - range.start;
