@@ -1,16 +1,19 @@
 # shellcheck shell=bash
 # Sourced by scripts/programs: a repository with its working tree on the mount.
 
-# A history of 300 commits in 1,500 objects, as git fast-import wants it.
+# Commits of the repository, where no number is given.
+git_default=200
+
+# A history of $1 commits in five times as many objects, as git fast-import wants it.
 git_history() {
     local n
-    for n in {1..300}; do
+    for ((n = 1; n <= $1; n++)); do
         printf 'commit refs/heads/main\nmark :%d\ncommitter Test <test@example.org> %d +0000\n' "$n" $((1700000000 + n))
         printf 'data <<END\nchange %d\nEND\n' "$n"
         ((n == 1)) || printf 'from :%d\n' $((n - 1))
         printf 'M 100%s inline dir%d/sub/file %d.txt\ndata <<END\nline %d\nEND\n' \
             $((n % 7 ? 644 : 755)) $((n % 10)) $((n % 200)) "$n"
-        ((n % 100)) || printf 'M 120000 inline link%d\ndata <<END\ndir1/sub\nEND\n' "$n"
+        ((n % 50)) || printf 'M 120000 inline link%d\ndata <<END\ndir1/sub\nEND\n' "$n"
     done
 }
 
@@ -21,13 +24,13 @@ clean() {
 }
 
 check_git() {
-    local origin=$local_dir/origin clone=$mnt/clone n
+    local origin=$local_dir/origin clone=$mnt/clone commits=${1:-$git_default} n
     export GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_NOSYSTEM=1
     export GIT_AUTHOR_NAME=Test GIT_AUTHOR_EMAIL=test@example.org GIT_COMMITTER_NAME=Test GIT_COMMITTER_EMAIL=test@example.org
     git init --quiet --bare --initial-branch=main "$origin"
     # Loose objects: each one is a file of its own.
-    git_history | git -C "$origin" -c fastimport.unpackLimit=1000000 fast-import --quiet
-    (($(git -C "$origin" count-objects | cut -d' ' -f1) > 1400)) || fail "git: the test repository is too small"
+    git_history "$commits" | git -C "$origin" -c fastimport.unpackLimit=1000000 fast-import --quiet
+    (($(git -C "$origin" count-objects | cut -d' ' -f1) > commits * 4)) || fail "git: the test repository is too small"
     git clone --quiet --no-hardlinks "$origin" "$clone"
     git -C "$clone" fsck --full --strict
     clean "$clone" "after the clone"

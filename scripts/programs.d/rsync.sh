@@ -17,7 +17,7 @@ check_rsync() {
     head -c 700 /dev/urandom >"$tree/deep/file1"
     rm "$tree/deep/file2"
     said=$(rsync -a --itemize-changes --delete "$tree/" "$mnt/copy" | grep -v '^\.d' | cut -c1-2,12- | sort | tr '\n' ';')
-    [[ $said == '*deep/file2;>fdeep/file1;' || $said == *'file2;>fdeep/file1;' ]] || fail "rsync: it did other things: $said"
+    [[ $said == '*d deep/file2;>f deep/file1;' ]] || fail "rsync: it did other things: $said"
     # In place, and appending: writes into the middle of what is there.
     printf 'more' >>"$tree/shared/large.bin"
     rsync -a --inplace --no-whole-file "$tree/" "$mnt/copy"

@@ -1,6 +1,9 @@
 # shellcheck shell=bash
 # Sourced by scripts/programs: tar, cp, mv, find, du and rm on trees with all that a bucket can hold.
 
+# Files of the large tree, where no number is given.
+trees_default=800
+
 # A small tree of every kind and attribute, made below $1.
 make_odd_tree() {
     local dir=$1 n long
@@ -32,14 +35,14 @@ make_odd_tree() {
     touch -h -d @1000000000.75 "$dir/secret/link"
 }
 
-# 5,000 small files as in a kernel's sources, made below $1 fast.
+# $2 small files as in a kernel's sources, made below $1 fast.
 make_many_files() {
     local dir=$1
     mkdir -p "$dir"
-    python3 - "$dir" <<'P'
+    python3 - "$dir" "$2" <<'P'
 import os, random, sys
 top, chance = sys.argv[1], random.Random(5)
-for n in range(5000):
+for n in range(int(sys.argv[2])):
     path = os.path.join(top, f"d{n % 10}", f"s{n // 10 % 20}", f"t{n // 200 % 3}")
     os.makedirs(path, exist_ok=True)
     with open(os.path.join(path, f"file-{n}.c"), "wb") as file:
@@ -56,12 +59,12 @@ same_trees() {
 }
 
 check_trees() {
-    local odd=$local_dir/odd many=$local_dir/many
+    local odd=$local_dir/odd many=$local_dir/many count=${1:-$trees_default}
     make_odd_tree "$odd"
-    make_many_files "$many"
+    make_many_files "$many" "$count"
     trees_tar "$odd"
     trees_cp "$odd"
-    trees_many "$many"
+    trees_many "$many" "$count"
 }
 
 trees_tar() {
@@ -100,18 +103,18 @@ trees_cp() {
 }
 
 trees_many() {
-    local tree=$1
+    local tree=$1 count=$2
     mkdir "$mnt/many"
     tar -C "$tree" -cf - . | tar -C "$mnt/many" -xf -
     remount
     diff -r "$tree" "$mnt/many" || fail "untar: contents differ"
-    [[ $(find "$mnt/many" -type f | wc -l) == 5000 ]] || fail "find: not 5,000 files"
+    [[ $(find "$mnt/many" -type f | wc -l) == "$count" ]] || fail "find: not $count files"
     [[ $(find "$mnt/many" -type d | wc -l) == $(find "$tree" -type d | wc -l) ]] || fail "find: other directories"
-    [[ $(du -s --apparent-size --block-size=1 "$mnt/many/d1" | cut -f1) -gt 1000000 ]] || fail "du: too little"
+    [[ $(du -s --apparent-size --block-size=1 "$mnt/many/d1" | cut -f1) -gt $((count * 200)) ]] || fail "du: too little"
     [[ $(find "$mnt/many" -type f -printf '%s\n' | awk '{ sum += $1 } END { print sum }') == \
         $(find "$tree" -type f -printf '%s\n' | awk '{ sum += $1 } END { print sum }') ]] || fail "find: other sizes"
     mv "$mnt/many/d1" "$mnt/many/d2/below"
-    [[ $(find "$mnt/many/d2/below" -type f | wc -l) == 500 ]] || fail "mv: not 500 files"
+    [[ $(find "$mnt/many/d2/below" -type f | wc -l) == $((count / 10)) ]] || fail "mv: not $((count / 10)) files"
     diff -r "$tree/d1" "$mnt/many/d2/below" || fail "mv: contents differ"
     rm -r "$mnt/many"
     [[ ! -e $mnt/many ]] || fail "rm -r: it is still there"
