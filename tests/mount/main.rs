@@ -20,8 +20,5 @@ mod peers;
 mod program;
 mod renames;
 mod special;
-<<<<<<< HEAD
 mod stored;
-=======
 mod strange;
->>>>>>> 64fa473 (What old tools and crashes leave in a bucket is read sanely; a foreign client and real programs prove a mount)
