@@ -109,7 +109,8 @@ def each_change_is_seen_at_once():
     assert "new" in os.listdir(path("seen"))
     same(os.listdir(path("seen/new/deep")), ["file"], "an implicit directory")
     delete("seen/new/deep/file")
-    assert "new" not in os.listdir(path("seen")), "an implicit directory outlives its last object"
+    # SeaweedFS makes directories of its own of prefixes, and removes them when it likes.
+    assert KIND == "weed" or "new" not in os.listdir(path("seen")), "an implicit directory outlives its last object"
 
 
 def new_metadata_are_seen():
