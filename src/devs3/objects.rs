@@ -127,6 +127,7 @@ pub(crate) fn get(space: &Space, req: &S3Request<GetObjectInput>) -> S3Result<S3
     let bucket = space.lock();
     let record = bucket.get(&input.key).map_err(no_key)?;
     asked.check(&record.object)?;
+    not_archived(&record.object)?;
     let selected = asked.select(record)?;
     let body = space.slices(record, selected.range.clone()).map_err(no_key)?;
     let output = GetObjectOutput {
@@ -142,6 +143,14 @@ pub(crate) fn get(space: &Space, req: &S3Request<GetObjectInput>) -> S3Result<S3
     let mut response = S3Response::with_headers(output, headers);
     response.status = selected.told.is_some().then_some(StatusCode::PARTIAL_CONTENT);
     Ok(response)
+}
+
+/// Nothing is ever restored here.
+fn not_archived(object: &Object) -> S3Result<()> {
+    match object.headers.storage_class.as_deref() {
+        Some("GLACIER" | "DEEP_ARCHIVE") => Err(s3_error!(InvalidObjectState)),
+        _ => Ok(()),
+    }
 }
 
 /// What the request wants to see instead of the object's own headers.
@@ -239,6 +248,7 @@ pub(crate) fn copy(
         let record = bucket.get(key).map_err(no_key)?;
         let Object { version, headers } = &record.object;
         wire::source_at(req.input.copy_source_if_match.as_ref(), &version.etag)?;
+        not_archived(&record.object)?;
         if version.size > SINGLE_MAX {
             return Err(no_key(Error::TooLarge));
         }

@@ -135,7 +135,7 @@ impl<S: Store> Fs<S> {
         let mut backing = None;
         if let Some(content) = content {
             backing = self.contents.file(&content);
-            if size > 0 {
+            if size > 0 && !open.write {
                 let count = if backing.is_some() { &self.hits } else { &self.misses };
                 count.fetch_add(1, Ordering::Relaxed);
             }
@@ -149,15 +149,18 @@ impl<S: Store> Fs<S> {
             }
         }
         let unchanged = self.pages_of(file, version);
-        Ok(self.opened(Arc::clone(file), open, size, backing, unchanged))
+        Ok(self.opened(Arc::clone(file), open, size, backing.filter(|_| !open.write), unchanged))
     }
 
-    /// The bytes that a reader will want, and their version. Does not wait for an upload.
+    /// The bytes that a reader will want, or a writer who keeps some of them, and their version. Does not wait for an
+    /// upload.
     async fn content_to_read(&self, file: &Arc<File>, open: OpenMode) -> (Option<Arc<Content>>, Option<Version>) {
+        // Who only writes will most likely write all of it, or set its times.
+        let wanted = open.read || open.append;
         {
             let state = file.state.read().await;
-            if open.write || state.dirty.is_some() || state.content.is_some() {
-                let content = state.content.clone().filter(|_| !open.write && state.dirty.is_none());
+            if !wanted || state.dirty.is_some() || state.content.is_some() {
+                let content = state.content.clone().filter(|_| wanted && state.dirty.is_none());
                 return (content, state.version.clone());
             }
         }

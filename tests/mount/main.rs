@@ -22,3 +22,4 @@ mod program;
 mod renames;
 mod special;
 mod stored;
+mod strange;
