@@ -27,7 +27,8 @@ impl<S: Store> Fs<S> {
     /// close(2): what is dirty is in the bucket when this returns `Ok`. On failure it stays dirty, and the next flush
     /// or fsync tries again. A reader that closes has nothing to save: what others are writing may be half of a file.
     pub async fn flush(&self, fh: Fh) -> Result<()> {
-        if self.handles.get(fh)?.write { self.fsync(fh).await } else { Ok(()) }
+        let handle = self.handles.get(fh)?;
+        if handle.write && handle.file.is_dirty() { self.upload(&handle.file).await } else { Ok(()) }
     }
 
     pub async fn fsync(&self, fh: Fh) -> Result<()> {
