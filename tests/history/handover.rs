@@ -153,7 +153,6 @@ impl Relay {
         match self.dice.roll(100) {
             0..30 => Step::Write { at, len: len.min(self.limit - at) },
             30..38 if size + len <= self.limit => Step::Append { len },
-            38..56 => Step::Read { at: inside, len: here },
             56..64 => Step::Truncate { size: self.dice.index(self.limit) },
             64..70 if here > 0 => Step::MapRead { at: inside, len: here },
             70..78 if here > 0 => Step::MapWrite { at: inside, len: here },
@@ -164,6 +163,7 @@ impl Relay {
                 Step::Copy { from: inside, to: at, len: here }
             }
             96..98 => Step::Sync,
+            // 38..56, and what does not fit the file as it is.
             _ => Step::Read { at: inside, len: here },
         }
     }

@@ -1,6 +1,6 @@
 //! One name: what was written to it, what was read, and whether the two go together.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{
     Counts, Look, Reading, Rule, Terms, Violation,
@@ -211,7 +211,7 @@ impl<'a> Judge<'a> {
         let is_absent = |change: &&Change| matches!(change.what, What::Absent);
         let hosts = || changes.iter().map(|change| change.host);
         let (mut begun_on, mut present_on) = (BTreeMap::new(), BTreeMap::new());
-        for host in hosts().filter(Option::is_some).collect::<std::collections::BTreeSet<_>>() {
+        for host in hosts().flatten().collect::<BTreeSet<_>>().into_iter().map(Some) {
             begun_on.insert(host, Latest::new(certain().filter(|change| change.host == host).map(begun)));
             let own = changes.iter().filter(|change| change.host == host && !is_absent(change));
             present_on.insert(host, Latest::new(own.map(|change| (change.begin, change.to))));
