@@ -25,17 +25,18 @@ use crate::{
 
 impl<S: Store> Fs<S> {
     /// close(2): what is dirty is in the bucket when this returns `Ok`. On failure it stays dirty, and the next flush
-    /// or fsync tries again.
+    /// or fsync tries again. A reader that closes has nothing to save: what others are writing may be half of a file.
     pub async fn flush(&self, fh: Fh) -> Result<()> {
         let handle = self.handles.get(fh)?;
-        if handle.file.is_dirty() { self.upload(&handle.file).await } else { Ok(()) }
+        if handle.write && handle.file.is_dirty() { self.upload(&handle.file).await } else { Ok(()) }
     }
 
     pub async fn fsync(&self, fh: Fh) -> Result<()> {
-        match self.fsync_here(fh).await {
-            Some(synced) => synced,
-            None => self.flush(fh).await,
+        if let Some(synced) = self.fsync_here(fh).await {
+            return synced;
         }
+        let handle = self.handles.get(fh)?;
+        if handle.file.is_dirty() { self.upload(&handle.file).await } else { Ok(()) }
     }
 
     /// Uploads everything dirty; for unmount. Gives what failed, by key; that stays dirty.

@@ -5,7 +5,7 @@
 //! 1. `names`: shared by whoever uploads, exclusive for the rename of a directory.
 //! 2. `File::turn`, `File::stream`, `File::state` of one file (two for a rename, the lower node id first). May be held over I/O.
 //! 3. Fences ([`crate::freshness::fence`]): raised around every change that the bucket sees.
-//! 4. The turn of the local store, then `tree`, `memory`, `tickets`: std mutexes, never held over an `.await`.
+//! 4. The turn of the local store, then `tree`, `memory`, `tickets`, `reopening`: std mutexes, never held over an `.await`.
 //!
 //! # How an answer is believed
 //!
@@ -123,6 +123,8 @@ pub struct Fs<S: Store> {
     tickets: Mutex<LruCache<(NodeId, u32), Ticket>>,
     /// Objects whose nonsense the log has.
     told: Mutex<nonsense::Told>,
+    /// Threads whose open(2) was stale once: the kernel looks the name up again and comes back, that once.
+    reopening: Mutex<LruCache<u32, ()>>,
     invalidations: mpsc::SyncSender<Invalidation>,
     names: RwLock<()>,
     here: Option<Here>,
@@ -171,6 +173,7 @@ impl<S: Store> Fs<S> {
             listings: Mutex::new(lru(LISTINGS_LEN)),
             tickets: Mutex::new(lru(TICKETS_LEN)),
             told: Mutex::new(lru(nonsense::TOLD_LEN)),
+            reopening: Mutex::new(lru(TICKETS_LEN)),
             invalidations,
             names: RwLock::new(()),
             locals: Arc::default(),

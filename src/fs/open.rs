@@ -10,6 +10,7 @@ use super::{
     ask::Hint,
     file::{File, Handle},
     known::{Known, Seen},
+    lock,
     names::parse,
     settle::{child_key, is_fresh},
     types::{Caller, Fh, Found, NodeId, OpenMode, Opened},
@@ -99,6 +100,16 @@ impl<S: Store> Fs<S> {
         if open.write && self.options.read_only {
             return Err(Error::ReadOnly);
         }
+        let opened = self.try_open(id, open, caller).await;
+        let mut reopening = lock(&self.reopening);
+        let again = reopening.pop(&caller.tid).is_some();
+        if matches!(opened, Err(Error::Stale)) && !again {
+            reopening.put(caller.tid, ());
+        }
+        opened
+    }
+
+    async fn try_open(&self, id: NodeId, open: OpenMode, caller: Caller) -> Result<Opened> {
         let empties = open.truncate && open.write;
         self.revalidate(id, caller, empties).await?;
         if self.is_own(id) {
@@ -130,6 +141,9 @@ impl<S: Store> Fs<S> {
     }
 
     async fn prepare(&self, file: &Arc<File>, open: OpenMode) -> Result<Opened> {
+        if open.write {
+            self.keep_small(file).await?;
+        }
         let (content, version) = self.content_to_read(file, open).await;
         let size = self.tree().get(file.id).map_or(0, |node| node.payload.known.attr.size);
         let mut backing = None;
@@ -169,9 +183,38 @@ impl<S: Store> Fs<S> {
         (clean.then(|| self.content_of(file, &mut state)).flatten(), state.version.clone())
     }
 
+    /// What a writer leaves of a small file must not be lost to another host before its close: the bytes come now.
+    async fn keep_small(&self, file: &Arc<File>) -> Result<()> {
+        let here = {
+            // Shared, so that it does not wait for an upload.
+            let state = file.state.read().await;
+            if state.dirty.is_some() {
+                return Ok(());
+            }
+            state.content.clone()
+        };
+        let content = match here {
+            Some(content) => Some(content),
+            None => {
+                let mut state = file.state.write().await;
+                let clean = state.dirty.is_none();
+                clean.then(|| self.content_of(file, &mut state)).flatten()
+            }
+        };
+        let Some(content) = content.filter(|content| (1..=SMALL).contains(&content.size())) else { return Ok(()) };
+        match self.contents.complete(&content).await {
+            Ok(_) | Err(Error::NoSpace) => Ok(()),
+            Err(err) => Err(err),
+        }
+    }
+
     /// The object is not what it was: takes the answer and the bytes in one trip, for the open that comes next. However
-    /// often it is replaced, that one finds everything here.
+    /// often it is replaced, that one finds everything here. Nothing if this one came back already: then the next open
+    /// is another system call, which has to ask for itself.
     async fn refetch(&self, parent: NodeId, name: &Name, key: Key, caller: Caller) -> Result<()> {
+        if lock(&self.reopening).contains(&caller.tid) {
+            return Ok(());
+        }
         let stamp = self.fences.stamp(&key).await;
         let answer = self.look_and_fetch(key.clone(), None).await?;
         let mut tree = self.tree();

@@ -11,6 +11,7 @@ mod model;
 mod perms;
 mod races;
 mod released;
+mod sharing;
 
 use std::{
     ffi::OsStr,
