@@ -193,13 +193,12 @@ impl<S: Store> Fs<S> {
             }
             state.content.clone()
         };
-        let content = match here {
-            Some(content) => Some(content),
-            None => {
-                let mut state = file.state.write().await;
-                let clean = state.dirty.is_none();
-                clean.then(|| self.content_of(file, &mut state)).flatten()
-            }
+        let content = if here.is_some() {
+            here
+        } else {
+            let mut state = file.state.write().await;
+            let clean = state.dirty.is_none();
+            clean.then(|| self.content_of(file, &mut state)).flatten()
         };
         let Some(content) = content.filter(|content| (1..=SMALL).contains(&content.size())) else { return Ok(()) };
         match self.contents.complete(&content).await {
