@@ -212,7 +212,7 @@ pub(crate) async fn put(space: &Space, mut req: S3Request<PutObjectInput>) -> S3
     let body = req.input.body.take();
     let written = wire::receive(&req, body, space.writer().map_err(no_key)?).await?;
     let version = Version { etag: written.etag, modified: Some(clock::wall().sec), size: written.segment.size };
-    let record = Record { object: Object { version, headers }, segments: vec![written.segment] };
+    let record = Record { object: Object { version, headers, operation: None }, segments: vec![written.segment] };
     let key = Key::new(&req.input.key);
     let version = space.commit(&mut space.lock(), &key, record, &require).map_err(no_key)?;
     Ok(S3Response::new(PutObjectOutput { e_tag: Some(wire::etag(&version.etag)), ..PutObjectOutput::default() }))
@@ -237,7 +237,7 @@ pub(crate) fn copy(
     let replace = req.input.metadata_directive.as_ref().is_some_and(|how| how.as_str() == MetadataDirective::REPLACE);
     let prepare = |bucket: &Bucket<Blob>| -> S3Result<Record<Blob>> {
         let record = bucket.get(key).map_err(no_key)?;
-        let Object { version, headers } = &record.object;
+        let Object { version, headers, .. } = &record.object;
         wire::source_at(req.input.copy_source_if_match.as_ref(), &version.etag)?;
         if version.size > SINGLE_MAX {
             return Err(no_key(Error::TooLarge));
@@ -245,7 +245,7 @@ pub(crate) fn copy(
         let headers = if replace { headers_in(req) } else { headers.clone() };
         let version = Version { modified: Some(clock::wall().sec), ..version.clone() };
         let segments = to.adopt(from, &record.segments).map_err(no_key)?;
-        Ok(Record { object: Object { version, headers }, segments })
+        Ok(Record { object: Object { version, headers, operation: None }, segments })
     };
     // Inside one bucket the whole copy is one atomic step.
     let version = if std::ptr::eq(from, to) {

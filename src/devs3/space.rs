@@ -264,7 +264,7 @@ impl Space {
 
 impl Saved {
     fn of(key: &Key, record: &Record<Blob>) -> Self {
-        let Object { version, headers } = &record.object;
+        let Object { version, headers, .. } = &record.object;
         Self {
             key: key.as_str().to_owned(),
             etag: version.etag.as_str().to_owned(),
@@ -279,7 +279,7 @@ impl Saved {
             self.segments.into_iter().map(|(name, size)| Segment { size, bytes: Arc::from(name) }).collect();
         let size = segments.iter().map(|segment| segment.size).sum();
         let version = Version { etag: ETag::new(&self.etag), modified: Some(self.modified), size };
-        Record { object: Object { version, headers: self.headers }, segments }
+        Record { object: Object { version, headers: self.headers, operation: None }, segments }
     }
 }
 

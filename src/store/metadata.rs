@@ -232,7 +232,7 @@ mod tests {
         let version = Version { etag: ETag::new("\"e\""), modified: None, size };
         let headers = Headers { content_type: content_type.map(Into::into), ..Headers::default() };
         assert_eq!(
-            is_dir_marker(&Key::new(key), &Object { version, headers }),
+            is_dir_marker(&Key::new(key), &Object { version, headers, operation: None }),
             expect,
             "{key} {size} {content_type:?}"
         );
