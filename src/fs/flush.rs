@@ -1,10 +1,13 @@
 //! flush and fsync: what is dirty gets into the bucket, or the caller gets an errno and the bytes stay.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use super::{
     Fs, Payload,
-    file::{File, State},
+    claim::stub_will_do,
+    conflict::lost,
+    file::{File, Handle, State},
+    guard,
     known::Known,
     send::Sent,
     settle::child_key,
@@ -12,6 +15,7 @@ use super::{
 };
 use crate::{
     cache::Content,
+    config::Conflict,
     error::{Error, Result},
     model::{
         attr::{Attr, Kind},
@@ -27,11 +31,31 @@ impl<S: Store> Fs<S> {
     /// or fsync tries again.
     pub async fn flush(&self, fh: Fh) -> Result<()> {
         let handle = self.handles.get(fh)?;
-        if handle.file.is_dirty() { self.upload(&handle.file).await } else { Ok(()) }
+        match self.save(&handle).await {
+            // What this descriptor was told it need not be told again.
+            (Err(Error::Conflict(_)), true) => Ok(()),
+            (done, _) => done,
+        }
     }
 
+    /// fsync(2): as [`Fs::flush`], and what is not in the bucket is an error every time.
     pub async fn fsync(&self, fh: Fh) -> Result<()> {
-        self.flush(fh).await
+        let handle = self.handles.get(fh)?;
+        self.save(&handle).await.0
+    }
+
+    /// Uploads what is dirty. With whether this descriptor was told already, since the last write, that the content
+    /// is lost to another version.
+    async fn save(&self, handle: &Handle) -> (Result<()>, bool) {
+        if !handle.file.is_dirty() {
+            return (Ok(()), false);
+        }
+        let done = self.upload(&handle.file).await;
+        if !matches!(done, Err(Error::Conflict(_))) {
+            return (done, false);
+        }
+        let now = handle.file.state.read().await.writes + 1;
+        (done, handle.told.swap(now, Ordering::AcqRel) == now)
     }
 
     /// Uploads everything dirty; for unmount. Gives what failed, by key; that stays dirty.
@@ -64,39 +88,64 @@ impl<S: Store> Fs<S> {
 
     /// As [`Fs::upload`], for callers that hold the file's turn.
     pub(super) async fn upload_in_turn(&self, file: &Arc<File>) -> Result<()> {
+        let done = self.upload_wanted(file).await;
+        if let Err(Error::Conflict(_)) = &done {
+            self.give_way(file, &done).await;
+        }
+        done
+    }
+
+    async fn upload_wanted(&self, file: &Arc<File>) -> Result<()> {
         let mut state = file.state.write().await;
         let Some((key, attr)) = self.wanted_name(file)? else { return Ok(()) };
-        let State { dirty: Some(dirty), tried, writes, .. } = &mut *state else { return Ok(()) };
+        let State { dirty: Some(dirty), tried, writes, version, .. } = &mut *state else { return Ok(()) };
         let fence = self.fences.raise(&key);
-        *tried = true;
-        if let Some(sent) = self.send_copy(&key, dirty, attr).await? {
+        if let Some(sent) = stub_will_do(dirty, &key, attr) {
             let content = self.contents.get(&key, &sent.version);
             self.publish(file, &mut state, &key, sent, content);
             return Ok(());
         }
-        self.materialize(dirty).await?;
+        *tried = true;
+        let mut guard = self.guard(dirty, version.as_ref(), dirty.size > self.lanes.part_size);
+        match self.send_copy(&key, dirty, attr, &mut guard).await {
+            Ok(None) => {}
+            Ok(Some(sent)) => {
+                let content = self.contents.get(&key, &sent.version);
+                self.publish(file, &mut state, &key, sent, content);
+                return Ok(());
+            }
+            Err(err) => {
+                guard::remember(dirty, guard.sent);
+                return Err(err);
+            }
+        }
+        self.materialize(dirty).await.map_err(|err| self.base_gone(err))?;
         let (before, stream) = (*writes, dirty.stream.take());
         let sent = if dirty.size > self.lanes.part_size {
             // Readers go on while the bytes travel; writers wait.
             let state = state.downgrade();
-            self.send_parts(&key, state.dirty.as_ref().expect("seen above"), stream, attr).await
+            let dirty = state.dirty.as_ref().expect("seen above");
+            self.send_parts(&key, dirty, stream, attr, &mut guard).await
         } else {
             if let Some(stream) = stream {
                 stream.abort(&*self.store).await;
             }
             let room = self.lanes.room(dirty.size).await;
-            let (bytes, exclusive, unanswered) =
-                (dirty.staging.read(0..dirty.size)?, dirty.exclusive, dirty.unanswered);
+            let bytes = dirty.staging.read(0..dirty.size)?;
             drop(state);
-            let sent = self.send_bytes(&key, bytes, attr, exclusive, unanswered).await;
+            let sent = self.send_bytes(&key, bytes, attr, &mut guard).await;
             drop(room);
             sent
         };
         let mut state = file.state.write().await;
         if let Some(dirty) = &mut state.dirty {
-            // Whatever is there now is ours, or may be.
-            dirty.unanswered |= matches!(sent, Err(Error::Unavailable(_)));
-            dirty.exclusive &= sent.is_err();
+            if sent.is_ok() {
+                // Whatever is there now is ours.
+                guard.sent.clear();
+                (dirty.exclusive, dirty.moved) = (false, false);
+                self.settle_stub(dirty.stub.take(), &key);
+            }
+            guard::remember(dirty, guard.sent);
         }
         let sent = sent?;
         if state.writes != before || state.dirty.is_none() {
@@ -116,6 +165,9 @@ impl<S: Store> Fs<S> {
         if let Some((parent, name)) = file.former()
             && tree.get(file.id).is_some_and(|node| node.place.is_none())
         {
+            if self.options.conflict == Conflict::Detect {
+                return Err(lost(file));
+            }
             self.reclaim(&mut tree, file, parent, name)?;
         }
         let Some(node) = tree.get(file.id) else { return Ok(None) };
@@ -160,7 +212,8 @@ impl<S: Store> Fs<S> {
 
     /// Makes what was sent the content of the node.
     fn publish(&self, file: &Arc<File>, state: &mut State, key: &Key, sent: Sent, content: Arc<Content>) {
-        if let Some(dirty) = state.dirty.take() {
+        if let Some(mut dirty) = state.dirty.take() {
+            self.settle_stub(dirty.stub.take(), key);
             dirty.staging.discard();
         }
         state.content = Some(content);

@@ -33,17 +33,29 @@ impl<S: Store> Fs<S> {
         if self.tree().get(file.id).is_some_and(|node| node.opens > 1) {
             return false;
         }
-        if let Some(stream) = state.dirty.as_mut().and_then(|dirty| dirty.stream.take()) {
-            stream.abort(&*self.store).await;
+        if let Some(dirty) = &mut state.dirty {
+            if let Some(stream) = dirty.stream.take() {
+                stream.abort(&*self.store).await;
+            }
+            // The whole file is worth more than what was written of it, where the rest is still at hand.
+            if matches!(err, Error::Conflict(_))
+                && let Err(gone) = self.materialize(dirty).await
+            {
+                log::warn!("{}: only what was written can be kept: {gone}", dirty.staging.key());
+            }
         }
         self.keep(file, &mut state, err);
+        drop(state);
+        self.sweep().await;
         true
     }
 
     /// Whether there was something to keep.
     fn keep(&self, file: &Arc<File>, state: &mut State, err: &Error) -> bool {
-        let Some(dirty) = state.dirty.take() else { return false };
+        let Some(mut dirty) = state.dirty.take() else { return false };
         file.set_dirty(false);
+        let stub = dirty.stub.take();
+        let nothing_there = state.version.is_none() || stub.is_some();
         let mut tree = self.tree();
         let key = tree.key(file.id);
         let former = file.former();
@@ -55,12 +67,15 @@ impl<S: Store> Fs<S> {
                 return false;
             }
         }
-        let name = key.as_ref().map_or("a file without a name", Key::as_str);
+        if let Some(stub) = stub {
+            self.stubs.abandon(stub);
+        }
+        let name = key.as_ref().map_or(dirty.staging.key(), Key::as_str).to_owned();
         match dirty.staging.keep(dirty.size, &err.to_string()) {
             Ok(path) => log::error!("{name} could not be uploaded ({err}); its bytes are in {}", path.display()),
             Err(io) => log::error!("{name} could not be uploaded ({err}), and its bytes not be kept: {io}"),
         }
-        if let Some(key) = key.filter(|_| state.version.is_none()) {
+        if let Some(key) = key.filter(|_| nothing_there) {
             self.orphan(&mut tree, file.id, &key);
             file.forget_former();
         }
@@ -77,6 +92,9 @@ impl<S: Store> Fs<S> {
         if let Some(mut dirty) = state.dirty.take() {
             if let Some(stream) = dirty.stream.take() {
                 stream.abort(&*self.store).await;
+            }
+            if let Some(stub) = dirty.stub.take() {
+                self.stubs.done(stub.noted());
             }
             dirty.staging.discard();
         }

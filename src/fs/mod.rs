@@ -14,11 +14,14 @@
 
 mod ask;
 mod attr;
+mod claim;
+mod conflict;
 mod copy;
 mod cover;
 mod dir;
 mod file;
 mod flush;
+mod guard;
 mod known;
 mod lost;
 mod names;
@@ -60,7 +63,7 @@ use crate::{
         version::Version,
     },
     store::{Store, probe::Conditional},
-    upload::{multipart::Lanes, staging::Yard},
+    upload::{multipart::Lanes, staging::Yard, stub::Stubs},
 };
 use cover::{Cover, Crowds};
 use dir::Listing;
@@ -116,6 +119,7 @@ pub struct Fs<S: Store> {
     names: RwLock<()>,
     yard: Arc<Yard>,
     lanes: Lanes,
+    stubs: Stubs,
     /// Files that are dirty.
     locals: Arc<AtomicU64>,
     hidden: AtomicU64,
@@ -142,6 +146,7 @@ impl<S: Store> Fs<S> {
         let root = Payload { known: Known::root(&options), file: None, pages: None };
         let fs = Self {
             yard: Yard::new(contents.staging_dir(), contents.lost_dir()),
+            stubs: Stubs::open(&contents.uploads_dir()),
             lanes: Lanes::new(&contents.uploads_dir(), options.part_size, options.upload_concurrency),
             store,
             contents,

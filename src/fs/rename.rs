@@ -114,24 +114,32 @@ impl<S: Store> Fs<S> {
     async fn rename_dirty(&self, file: &Arc<File>, from: &End, to: &End, mode: RenameMode) -> Result<()> {
         let _fence = self.fences.raise(&from.key);
         self.drop_stream(file).await; // it is for the old key
-        let uploaded = {
+        let (uploaded, standing) = {
             let mut state = file.state.write().await;
             let uploaded = state.version.is_some() || state.tried;
             state.tried = false;
+            let standing = state.dirty.as_ref().map(|dirty| (dirty.exclusive, dirty.moved));
             if let Some(dirty) = &mut state.dirty {
-                // The condition was about the old name.
-                dirty.exclusive = mode == RenameMode::NoReplace;
-                dirty.unanswered = false;
+                dirty.renamed(mode == RenameMode::NoReplace);
             }
-            uploaded
+            (uploaded, standing)
         };
         self.move_node(file.id, from, to);
-        if !uploaded {
+        // Only the bucket can tell whether no host has the new name.
+        if !uploaded && !(mode == RenameMode::NoReplace && self.conditional().absent.works()) {
             return Ok(());
         }
         if let Err(err) = self.upload_in_turn(file).await {
             self.move_node(file.id, to, from);
+            let mut state = file.state.write().await;
+            state.tried |= uploaded;
+            if let (Some(dirty), Some(standing)) = (&mut state.dirty, standing) {
+                (dirty.exclusive, dirty.moved) = standing;
+            }
             return Err(err);
+        }
+        if !uploaded {
+            return Ok(());
         }
         self.keep_parent(from.parent, &from.key).await?;
         self.store.delete(&from.key, Require::Anything).await?;

@@ -3,15 +3,18 @@
 use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
-use md5::{Digest, Md5};
 
-use super::{Fs, known};
+use super::{
+    Fs,
+    guard::{Guard, TRIES},
+    known,
+};
 use crate::{
     cache::Readahead,
     clock,
     error::{Error, Result},
     model::{attr::Attr, key::Key, version::Version},
-    store::{Copy, Require, SINGLE_MAX, Store, bucket::etag_of, probe::Support},
+    store::{Copy, Headers, Require, SINGLE_MAX, Store, operation::OPERATION},
     upload::{
         dirty::{Dirty, Piece},
         multipart::{self, Stream},
@@ -32,30 +35,22 @@ pub(super) struct Sent {
 }
 
 impl<S: Store> Fs<S> {
-    /// One PUT. After an attempt that nobody answered, an object of these very bytes is the one of that attempt.
-    pub(super) async fn send_bytes(
-        &self,
-        key: &Key,
-        bytes: Bytes,
-        attr: Attr,
-        exclusive: bool,
-        unanswered: bool,
-    ) -> Result<Sent> {
-        let require = requirement(exclusive, self.conditional().absent);
+    /// One PUT. After an attempt that nobody answered, and that turns out to have arrived, one more over it.
+    pub(super) async fn send_bytes(&self, key: &Key, bytes: Bytes, attr: Attr, guard: &mut Guard) -> Result<Sent> {
         let head = &bytes[..bytes.len().min(usize::try_from(HEAD).expect("64 KiB"))];
-        let headers = known::new_headers(&self.options, key, &attr, head);
-        let at = clock::now();
-        let version = match self.store.put(key, bytes.clone(), &headers, require).await {
-            Err(Error::Exists) if unanswered => {
-                let object = self.store.head(key).await?;
-                // Where the ETag is no sum of the bytes nobody can tell, and that is not success.
-                let ours = Version { etag: etag_of(&Md5::digest(&bytes)), modified: None, size: bytes.len() as u64 };
-                if object.headers.user != headers.user || !object.version.same_content(&ours) {
-                    return Err(Error::Exists);
-                }
-                Version { modified: None, ..object.version }
+        let headers = self.guarded_headers(key, &attr, head, guard);
+        let mut tries = 0;
+        let (version, at) = loop {
+            let require = self.require(key, guard).await?;
+            let at = clock::now();
+            tries += 1;
+            match self.store.put(key, bytes.clone(), &headers, require).await {
+                Ok(version) => break (version, at),
+                Err(err) => self.appeal(key, guard, err).await?,
             }
-            sent => sent?,
+            if tries == TRIES {
+                return Err(refused_in_vain());
+            }
         };
         if version.size != bytes.len() as u64 {
             return Err(Error::unavailable(format!("{} of {} bytes arrived", version.size, bytes.len())));
@@ -65,16 +60,23 @@ impl<S: Store> Fs<S> {
 
     /// A server-side COPY of a file that is nothing but another object. `None`: it is not, or the server cannot, or the
     /// source has changed.
-    pub(super) async fn send_copy(&self, key: &Key, dirty: &Dirty, attr: Attr) -> Result<Option<Sent>> {
+    pub(super) async fn send_copy(
+        &self,
+        key: &Key,
+        dirty: &Dirty,
+        attr: Attr,
+        guard: &mut Guard,
+    ) -> Result<Option<Sent>> {
         let Some(base) = dirty.base.as_ref().filter(|_| dirty.is_copy()) else { return Ok(None) };
-        let exclusive = dirty.exclusive;
-        if base.version.size > SINGLE_MAX || (exclusive && !self.conditional().copy.works()) {
+        // No server is known to check what a copy replaces, but some check that it replaces nothing.
+        let fresh = guard.is_fresh_name() && self.conditional().copy.works();
+        if base.version.size > SINGLE_MAX || !(guard.any() || fresh) {
             return Ok(None);
         }
         let head = self.contents.try_read(&base.content, 0..HEAD.min(dirty.size), &Readahead::default());
         let head = head.unwrap_or_default();
-        let headers = known::new_headers(&self.options, key, &attr, &head);
-        let require = if exclusive { Require::Absent } else { Require::Anything };
+        let headers = self.guarded_headers(key, &attr, &head, guard);
+        let require = if fresh { Require::Absent } else { Require::Anything };
         let source = Some(base.version.etag.clone());
         let copy = Copy { headers: Some(headers), size: Some(dirty.size), source, require };
         let at = clock::now();
@@ -84,7 +86,7 @@ impl<S: Store> Fs<S> {
                 Ok(Some(Sent { version: Version { modified: None, ..version }, at, attr }))
             }
             Err(Error::Stale | Error::NotFound | Error::Unsupported) => Ok(None),
-            Err(err) => Err(err),
+            Err(err) => self.appeal(key, guard, err).await.map(|()| None),
         }
     }
 
@@ -94,17 +96,18 @@ impl<S: Store> Fs<S> {
         dirty: &Dirty,
         stream: Option<Stream>,
         attr: Attr,
+        guard: &mut Guard,
     ) -> Result<Sent> {
         // The headers were fixed when the first part went: another time that was set since needs other headers.
         let fits = |stream: &Stream| {
             stream.upload.key == *key && (!dirty.time_set || stream.mtime.whole() == attr.mtime.whole())
         };
         match stream {
-            Some(stream) if fits(&stream) => match self.send_rest(key, dirty, stream, attr).await {
-                Err(Error::Exists) => Err(Error::Exists),
+            Some(stream) if fits(&stream) => match self.send_rest(key, dirty, stream, attr, guard).await {
+                Err(err @ (Error::Exists | Error::Conflict(_))) => Err(err),
                 Err(err) => {
                     log::info!("{key} is sent again as a whole: {err}");
-                    self.send_anew(key, dirty, attr).await
+                    self.send_anew(key, dirty, attr, guard).await
                 }
                 sent => sent,
             },
@@ -112,20 +115,33 @@ impl<S: Store> Fs<S> {
                 if let Some(stream) = other {
                     stream.abort(&*self.store).await;
                 }
-                self.send_anew(key, dirty, attr).await
+                self.send_anew(key, dirty, attr, guard).await
             }
         }
     }
 
-    async fn send_anew(&self, key: &Key, dirty: &Dirty, attr: Attr) -> Result<Sent> {
+    async fn send_anew(&self, key: &Key, dirty: &Dirty, attr: Attr, guard: &mut Guard) -> Result<Sent> {
         let head = dirty.staging.read(0..HEAD)?;
-        let headers = known::new_headers(&self.options, key, &attr, &head);
-        let stream = Stream::begin(&*self.store, &self.lanes, key, &headers, attr.mtime).await?;
-        self.send_rest(key, dirty, stream, attr).await
+        for _ in 0..TRIES {
+            let headers = self.named_headers(key, &attr, &head);
+            let stream = Stream::begin(&*self.store, &self.lanes, key, &headers, attr.mtime).await?;
+            match self.send_rest(key, dirty, stream, attr, guard).await {
+                Err(Error::Stale) => {}
+                done => return done,
+            }
+        }
+        Err(refused_in_vain())
     }
 
-    /// Sends what is not sent yet, and ends the upload.
-    async fn send_rest(&self, key: &Key, dirty: &Dirty, mut stream: Stream, attr: Attr) -> Result<Sent> {
+    /// Sends what is not sent yet, and ends the upload. Fails with `Stale` if it is to be sent again.
+    async fn send_rest(
+        &self,
+        key: &Key,
+        dirty: &Dirty,
+        mut stream: Stream,
+        attr: Attr,
+        guard: &mut Guard,
+    ) -> Result<Sent> {
         let attr = Attr { mtime: stream.mtime, ..attr };
         loop {
             let left = dirty.size - stream.handed_over(&self.lanes).min(dirty.size);
@@ -138,12 +154,37 @@ impl<S: Store> Fs<S> {
                 return Err(err);
             }
         }
-        let require = requirement(dirty.exclusive, self.conditional().complete);
+        let require = match self.require(key, guard).await {
+            Ok(require) => require,
+            Err(err) => {
+                stream.abort(&*self.store).await;
+                return Err(err);
+            }
+        };
+        if !guard.any() {
+            guard.sent.extend(stream.operation.clone());
+        }
         let at = clock::now();
-        let version = Version { size: dirty.size, ..stream.complete(&*self.store, require).await? };
+        let version = match stream.complete(&*self.store, require).await {
+            Ok(version) => Version { size: dirty.size, ..version },
+            Err(err) => {
+                self.appeal(key, guard, err).await?;
+                return Err(Error::Stale);
+            }
+        };
         let object = self.store.head(key).await?;
         multipart::verify(&version, &object.version.etag, object.version.size)?;
         Ok(Sent { version, at, attr })
+    }
+
+    /// The headers of an upload. Only where there is a guard does its write need a name.
+    fn guarded_headers(&self, key: &Key, attr: &Attr, head: &[u8], guard: &mut Guard) -> Headers {
+        if guard.any() {
+            return known::new_headers(&self.options, key, attr, head);
+        }
+        let headers = self.named_headers(key, attr, head);
+        guard.sent.extend(headers.user.get(OPERATION).cloned());
+        headers
     }
 
     /// Fetches what the file still takes from the object below it, so that staging is whole.
@@ -163,6 +204,6 @@ impl<S: Store> Fs<S> {
     }
 }
 
-fn requirement(exclusive: bool, can: Support) -> Require {
-    if exclusive && can.works() { Require::Absent } else { Require::Anything }
+fn refused_in_vain() -> Error {
+    Error::unavailable("the server refuses a condition that holds")
 }

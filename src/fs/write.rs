@@ -59,12 +59,8 @@ impl<S: Store> Fs<S> {
             if let Some(stream) = state.dirty.as_mut().and_then(|dirty| dirty.stream.take()) {
                 stream.abort(&*self.store).await;
             }
-            let exclusive = state.dirty.as_ref().is_some_and(|dirty| dirty.exclusive);
-            let mut dirty = Dirty::new(Staging::new(&self.yard, note), None);
-            dirty.exclusive = exclusive;
-            if let Some(former) = state.dirty.replace(dirty) {
-                former.staging.discard();
-            }
+            let former = state.dirty.take();
+            state.dirty = Some(Dirty::new(Staging::new(&self.yard, note), None).in_place_of(former));
             file.set_dirty(true);
         } else {
             self.change(file, state)?;
@@ -145,7 +141,11 @@ impl<S: Store> Fs<S> {
     }
 
     fn note(&self, file: &File, state: &State) -> Note {
-        let key = self.tree().key(file.id).map(|key| key.as_str().to_owned()).unwrap_or_default();
+        let key = {
+            let tree = self.tree();
+            let lost = || file.former().and_then(|(parent, name)| tree.child_key(parent, &name).ok());
+            tree.key(file.id).or_else(lost).map(|key| key.as_str().to_owned()).unwrap_or_default()
+        };
         let base = state.version.as_ref().map(|version| version.etag.as_str().to_owned());
         Note { key, base, ..Note::default() }
     }
@@ -192,7 +192,7 @@ impl<S: Store> Fs<S> {
         let Some(key) = self.tree().key(file.id).filter(|_| complete && !dirty.exclusive) else { return };
         if dirty.stream.is_none() {
             let head = dirty.staging.read(0..super::send::HEAD.min(dirty.size)).unwrap_or_default();
-            let headers = known::new_headers(&self.options, &key, &attr, &head);
+            let headers = self.named_headers(&key, &attr, &head);
             match Stream::begin(&*self.store, &self.lanes, &key, &headers, attr.mtime).await {
                 Ok(stream) => dirty.stream = Some(stream),
                 Err(err) => return log::info!("{key} is not sent while it is written: {err}"),

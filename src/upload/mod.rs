@@ -4,3 +4,4 @@ pub mod copy;
 pub mod dirty;
 pub mod multipart;
 pub mod staging;
+pub mod stub;

@@ -18,7 +18,7 @@ use crate::{
         key::Key,
         version::{ETag, Version},
     },
-    store::{Headers, Part, Require, Store, Upload},
+    store::{Headers, Part, Require, Store, Upload, operation::OPERATION},
     upload::staging::Staging,
 };
 
@@ -78,6 +78,8 @@ pub struct Stream {
     pub upload: Upload,
     /// The mtime of the object, which is fixed when the upload begins.
     pub mtime: crate::model::attr::Time,
+    /// The name of the write, as the headers had it.
+    pub operation: Option<String>,
     note: PathBuf,
     sent: u32,
     parts: Vec<Part>,
@@ -104,7 +106,8 @@ impl Stream {
                 note.display()
             );
         }
-        Ok(Self { upload, mtime, note, sent: 0, parts: Vec::new(), tasks: JoinSet::new(), failed: None })
+        let operation = headers.user.get(OPERATION).cloned();
+        Ok(Self { upload, mtime, operation, note, sent: 0, parts: Vec::new(), tasks: JoinSet::new(), failed: None })
     }
 
     /// Bytes that were handed over: writing below this mark again makes the upload worthless.

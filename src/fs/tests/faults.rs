@@ -16,12 +16,23 @@ where
     C: Fn(Host, Result<()>, Arc<Host>) -> G,
     G: Future<Output = ()>,
 {
+    at_every_request_of(&options(), prepare, act, check).await;
+}
+
+/// The same for a host with `options`.
+pub(super) async fn at_every_request_of<A, F, C, G>(options: &FsOptions, prepare: fn(&MemoryStore), act: A, check: C)
+where
+    A: Fn(Arc<Host>) -> F,
+    F: Future<Output = Result<()>>,
+    C: Fn(Host, Result<()>, Arc<Host>) -> G,
+    G: Future<Output = ()>,
+{
     for side in [Side::Before, Side::After] {
         for n in 1_u32.. {
             assert!(n < 60, "the operation makes no end of requests");
             let bucket = bucket();
             prepare(bucket.inner());
-            let host = Arc::new(Host::new(&bucket));
+            let host = Arc::new(Host::with(&bucket, options.clone()));
             bucket.fail(None, n.into(), side, lost_reply());
             let done = act(Arc::clone(&host)).await;
             let struck = !bucket.is_armed();
