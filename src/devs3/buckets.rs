@@ -18,6 +18,7 @@ use s3s::{
 };
 
 use crate::{
+    manner::Manner,
     space::Space,
     wire::{self, header, with_headers},
 };
@@ -29,21 +30,22 @@ const REGION: &str = "us-east-1";
 #[derive(Debug)]
 pub(crate) struct Spaces {
     dir: PathBuf,
+    manner: Manner,
     open: Mutex<BTreeMap<String, Arc<Space>>>,
 }
 
 impl Spaces {
     /// Opens all buckets below `dir`, which is created.
-    pub(crate) fn open(dir: PathBuf) -> io::Result<Self> {
+    pub(crate) fn open(dir: PathBuf, manner: Manner) -> io::Result<Self> {
         fs::create_dir_all(&dir)?;
         let mut open = BTreeMap::new();
         for entry in fs::read_dir(&dir)? {
             let name = entry?.file_name().to_string_lossy().into_owned();
             if check_bucket_name(&name) {
-                open.insert(name.clone(), Arc::new(Space::open(dir.join(&name))?));
+                open.insert(name.clone(), Arc::new(Space::open(dir.join(&name), manner)?));
             }
         }
-        Ok(Self { dir, open: Mutex::new(open) })
+        Ok(Self { dir, manner, open: Mutex::new(open) })
     }
 
     /// Creates the bucket unless it is there.
@@ -55,7 +57,7 @@ impl Spaces {
         if open.contains_key(name) {
             return Ok(false);
         }
-        open.insert(name.to_owned(), Arc::new(Space::open(self.dir.join(name))?));
+        open.insert(name.to_owned(), Arc::new(Space::open(self.dir.join(name), self.manner)?));
         Ok(true)
     }
 

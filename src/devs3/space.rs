@@ -32,11 +32,15 @@ use originfs::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 
-use crate::blob::{Blob, Slices, Writer};
+use crate::{
+    blob::{Blob, Slices, Writer},
+    manner::Manner,
+};
 
 #[derive(Debug)]
 pub(crate) struct Space {
     dir: PathBuf,
+    manner: Manner,
     state: Mutex<Bucket<Blob>>,
     /// Tells files of this run apart; [`Self::born`] tells runs apart.
     next: AtomicU64,
@@ -64,7 +68,7 @@ struct SavedUpload {
 
 impl Space {
     /// Opens or creates the bucket in `dir`.
-    pub(crate) fn open(dir: PathBuf) -> io::Result<Self> {
+    pub(crate) fn open(dir: PathBuf, manner: Manner) -> io::Result<Self> {
         for part in ["data", "meta", "uploads"] {
             fs::create_dir_all(dir.join(part))?;
         }
@@ -91,7 +95,11 @@ impl Space {
         }
         let now = clock::wall();
         let born = format!("{:x}.{:x}", now.sec, now.nsec);
-        Ok(Self { dir, state: Mutex::new(bucket), next: AtomicU64::new(1), born })
+        Ok(Self { dir, manner, state: Mutex::new(bucket), next: AtomicU64::new(1), born })
+    }
+
+    pub(crate) fn manner(&self) -> Manner {
+        self.manner
     }
 
     pub(crate) fn dir(&self) -> &Path {
