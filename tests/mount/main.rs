@@ -18,3 +18,4 @@ mod names;
 mod program;
 mod renames;
 mod special;
+mod writers;

@@ -78,6 +78,12 @@ impl Mount {
         self.base.join("cache")
     }
 
+    /// Whether its cache directory, if it is the mount's own, has what it found out about the server.
+    pub(crate) fn knows_server(&self) -> bool {
+        let Ok(mut caches) = fs::read_dir(self.cache_dir()) else { return true };
+        caches.any(|entry| entry.unwrap().path().join("probe").exists())
+    }
+
     /// What the program said so far.
     pub(crate) fn log(&self) -> String {
         self.process.said()
