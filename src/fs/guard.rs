@@ -49,7 +49,7 @@ enum Verdict {
     /// What was expected: it was something else that was refused.
     AsExpected,
     /// Somebody else's.
-    Foreign(Option<Object>),
+    Foreign(Option<Version>),
 }
 
 impl Guard {
@@ -131,7 +131,7 @@ impl<S: Store> Fs<S> {
         Ok(match there {
             Some(object) if ours(&object) => Verdict::Ours(object.version),
             _ if expected => Verdict::AsExpected,
-            there => Verdict::Foreign(there),
+            there => Verdict::Foreign(there.map(|object| object.version)),
         })
     }
 
@@ -149,7 +149,7 @@ pub(super) fn remember(dirty: &mut Dirty, mut sent: Vec<String>) {
     dirty.unanswered = sent;
 }
 
-fn refusal(guard: &Guard, there: Option<&Object>) -> Error {
+fn refusal(guard: &Guard, there: Option<&Version>) -> Error {
     if guard.exclusive {
         return Error::Exists;
     }
@@ -158,7 +158,7 @@ fn refusal(guard: &Guard, there: Option<&Object>) -> Error {
         Expect::Nothing | Expect::Anything => "these bytes are of a new file".to_owned(),
     };
     let there = match there {
-        Some(Object { version, .. }) => {
+        Some(version) => {
             format!("the bucket has ETag {}, {} bytes", version.etag.unquoted(), version.size)
         }
         None => "the bucket has no such object any more".to_owned(),

@@ -58,12 +58,12 @@ impl<S: Store> Fs<S> {
         let attr = self.attr_below(&above, Kind::File, mode, caller);
         let _fence = self.fences.raise(&key);
         let mut stub = self.claim(&key, attr).await?;
-        let made = self.made(parent, name, &key, attr, open, &mut stub);
+        let opened = self.made(parent, name, &key, attr, open, &mut stub);
         if let Some(stub) = stub {
             self.stubs.abandon(stub);
             self.sweep().await;
         }
-        made
+        opened
     }
 
     /// The node of a new file, opened. On failure the stub stays where it is.
@@ -76,7 +76,7 @@ impl<S: Store> Fs<S> {
         open: OpenMode,
         stub: &mut Option<Stub>,
     ) -> Result<(Found, Opened)> {
-        let note = Note { key: key.as_str().to_owned(), ..Note::default() };
+        let staging = Staging::new(&self.yard, Note { key: key.as_str().to_owned(), ..Note::default() });
         let mut tree = self.tree();
         if tree.child(parent, &name).is_some() {
             return Err(Error::Exists);
@@ -88,7 +88,7 @@ impl<S: Store> Fs<S> {
         let file = File::new(id, version, &self.locals);
         {
             let mut state = file.state.try_write().expect("nobody else has it yet");
-            let mut dirty = Dirty::new(Staging::new(&self.yard, note), None);
+            let mut dirty = Dirty::new(staging, None);
             dirty.exclusive = open.exclusive && stub.is_none();
             dirty.stub = stub.take();
             state.dirty = Some(dirty);

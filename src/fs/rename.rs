@@ -126,7 +126,8 @@ impl<S: Store> Fs<S> {
         };
         self.move_node(file.id, from, to);
         // Only the bucket can tell whether no host has the new name.
-        if !uploaded && !(mode == RenameMode::NoReplace && self.conditional().absent.works()) {
+        let ask = mode == RenameMode::NoReplace && self.conditional().absent.works();
+        if !(uploaded || ask) {
             return Ok(());
         }
         if let Err(err) = self.upload_in_turn(file).await {

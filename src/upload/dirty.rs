@@ -66,6 +66,7 @@ impl Dirty {
     }
 
     /// With the standing in the bucket of the content that this takes the place of, which is dropped.
+    #[must_use]
     pub fn in_place_of(mut self, former: Option<Self>) -> Self {
         if let Some(former) = former {
             self.unanswered = former.unanswered;

@@ -120,8 +120,8 @@ async fn put<S: Store>(store: &S, key: &Key, n: usize, require: Require) -> Resu
 
 async fn read_after_write<S: Store>(store: &Arc<S>, keys: &[Key]) -> ReadAfterWrite {
     let mut rounds = JoinSet::new();
-    for key in keys.iter().cloned() {
-        let store = Arc::clone(store);
+    for key in keys {
+        let (store, key) = (Arc::clone(store), key.clone());
         rounds.spawn(async move { shows_at_once(&*store, &key).await });
     }
     let mut seen = ReadAfterWrite::Yes;
