@@ -118,8 +118,12 @@ fn of_many_exclusive_opens_at_one_moment_one_succeeds() {
         assert!(told.into_iter().all(|errno| errno == Some(Errno::EEXIST as i32)), "lock{name}");
     }
     let mut opened: Vec<_> = outcomes.into_iter().flatten().flatten().collect();
-    opened.iter_mut().for_each(|file| file.write_all(b"mine").unwrap());
-    opened.into_iter().for_each(|file| close(file).unwrap());
+    for file in &mut opened {
+        file.write_all(b"mine").unwrap();
+    }
+    for file in opened {
+        close(file).unwrap();
+    }
     assert!((0..NAMES).all(|name| bucket.body(&format!("lock{name}")) == b"mine"));
 }
 
