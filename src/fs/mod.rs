@@ -14,11 +14,14 @@
 
 mod ask;
 mod attr;
+mod claim;
+mod conflict;
 mod copy;
 mod cover;
 mod dir;
 mod file;
 mod flush;
+mod guard;
 mod known;
 mod local;
 mod lost;
@@ -66,7 +69,7 @@ use crate::{
         version::Version,
     },
     store::{Store, probe::Conditional},
-    upload::{multipart::Lanes, staging::Yard},
+    upload::{multipart::Lanes, staging::Yard, stub::Stubs},
 };
 use cover::{Cover, Crowds};
 use dir::Listing;
@@ -130,6 +133,7 @@ pub struct Fs<S: Store> {
     here: Option<Here>,
     yard: Arc<Yard>,
     lanes: Lanes,
+    stubs: Stubs,
     /// Files that are dirty.
     locals: Arc<AtomicU64>,
     hidden: AtomicU64,
@@ -157,6 +161,7 @@ impl<S: Store> Fs<S> {
         let fs = Self {
             here: (!options.patterns.is_empty()).then(|| Here::new(Disk::new(contents.root()), &prefix)),
             yard: Yard::new(contents.staging_dir(), contents.lost_dir()),
+            stubs: Stubs::open(&contents.uploads_dir()),
             lanes: Lanes::new(&contents.uploads_dir(), options.part_size, options.upload_concurrency),
             store,
             contents,

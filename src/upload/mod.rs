@@ -5,3 +5,4 @@ pub mod dirty;
 pub mod multipart;
 pub mod plan;
 pub mod staging;
+pub mod stub;

@@ -23,3 +23,4 @@ mod renames;
 mod special;
 mod stored;
 mod strange;
+mod writers;
