@@ -2,7 +2,8 @@
 //!
 //! # Locks, in this order
 //!
-//! 1. `names`: shared by whoever uploads, exclusive for the rename of a directory.
+//! 1. `names` ([`claims`]): shared by key for uploads and changes of one name, owned by subtree for the rename of a
+//!    directory. One claim at a time.
 //! 2. `File::turn`, `File::stream`, `File::state` of one file (two for a rename, the lower node id first). May be held over I/O.
 //! 3. Fences ([`crate::freshness::fence`]): raised around every change that the bucket sees.
 //! 4. `tree`, `memory`, `tickets`: std mutexes, never held over an `.await`.
@@ -14,6 +15,7 @@
 
 mod ask;
 mod attr;
+mod claims;
 mod copy;
 mod cover;
 mod dir;
@@ -25,6 +27,7 @@ mod names;
 mod nonsense;
 mod open;
 mod read;
+mod recover;
 mod rename;
 mod rename_dir;
 mod root;
@@ -50,9 +53,6 @@ use std::{
     time::Instant,
 };
 
-use lru::LruCache;
-use tokio::sync::RwLock;
-
 use crate::{
     cache::Contents,
     config::FsOptions,
@@ -66,10 +66,13 @@ use crate::{
     store::{Store, probe::Conditional},
     upload::{multipart::Lanes, staging::Yard},
 };
+use claims::Claims;
 use cover::{Cover, Crowds};
 use dir::Listing;
 use file::{File, Handles};
 use known::{Answer, Known};
+use lru::LruCache;
+use recover::Renames;
 use types::{Invalidation, NodeId};
 
 /// Names whose attributes are remembered after the kernel forgot them: at ~340 bytes each, 34 MiB.
@@ -119,9 +122,10 @@ pub struct Fs<S: Store> {
     /// Objects whose nonsense the log has.
     told: Mutex<nonsense::Told>,
     invalidations: mpsc::SyncSender<Invalidation>,
-    names: RwLock<()>,
+    names: Claims,
     yard: Arc<Yard>,
-    lanes: Lanes,
+    lanes: Arc<Lanes>,
+    renames: Renames,
     /// Files that are dirty.
     locals: Arc<AtomicU64>,
     hidden: AtomicU64,
@@ -148,7 +152,8 @@ impl<S: Store> Fs<S> {
         let root = Payload { known: Known::root(&options), file: None, pages: None };
         let fs = Self {
             yard: Yard::new(contents.staging_dir(), contents.lost_dir()),
-            lanes: Lanes::new(&contents.uploads_dir(), options.part_size, options.upload_concurrency),
+            lanes: Arc::new(Lanes::new(&contents.uploads_dir(), options.part_size, options.upload_concurrency)),
+            renames: Renames::new(contents.renames_dir()),
             store,
             contents,
             options,
@@ -165,7 +170,7 @@ impl<S: Store> Fs<S> {
             tickets: Mutex::new(lru(TICKETS_LEN)),
             told: Mutex::new(lru(nonsense::TOLD_LEN)),
             invalidations,
-            names: RwLock::new(()),
+            names: Claims::default(),
             locals: Arc::default(),
             hidden: AtomicU64::new(0),
             hits: AtomicU64::new(0),

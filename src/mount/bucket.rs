@@ -25,6 +25,10 @@ use crate::{
 /// How long a mount waits for what an earlier run left to be cleaned up: it costs money, not correctness.
 const LEFTOVERS_LIMIT: Duration = Duration::from_secs(10);
 
+/// How long a mount waits for renames of an earlier run to be ended; then they go on beside it. Below the 90 s that
+/// systemd gives a start.
+const RENAMES_LIMIT: Duration = Duration::from_mins(1);
+
 /// Between attempts to reach a bucket that was away when the mount started.
 const HEAL_PAUSE: Duration = Duration::from_secs(10);
 
@@ -48,6 +52,10 @@ async fn open(options: &Options) -> Result<Opened<Bucket>, MountError> {
     if !reached {
         tokio::spawn(heal(Arc::clone(&fs), store, options.clone()));
     } else if !options.fs.read_only {
+        let renames = tokio::spawn(recover_renames(Arc::clone(&fs)));
+        if timeout(RENAMES_LIMIT, renames).await.is_err() {
+            log::warn!("renames of an earlier run take long to be ended: the mount does not wait for them");
+        }
         match timeout(LEFTOVERS_LIMIT, fs.abort_leftovers()).await {
             Ok(Ok(0)) => {}
             Ok(Ok(count)) => log::info!("ended {count} unfinished uploads of an earlier run"),
@@ -80,6 +88,16 @@ async fn heal(fs: Arc<Fs<Bucket>>, store: Arc<Bucket>, options: Options) {
     }
     log::info!("the bucket is reached");
     fs.set_conditional(ask_conditions(store.store(), &options).await);
+    if !options.fs.read_only {
+        recover_renames(fs).await;
+    }
+}
+
+async fn recover_renames(fs: Arc<Fs<Bucket>>) {
+    let (count, open) = fs.recover_renames().await;
+    if count > 0 {
+        log::info!("renames of an earlier run: {count}, of which {open} could not be ended");
+    }
 }
 
 /// What a status is made of.

@@ -2,6 +2,10 @@
 
 pub mod copy;
 pub mod dirty;
+pub mod journal;
+mod layers;
+pub mod mover;
 pub mod multipart;
 pub mod plan;
+pub mod recover;
 pub mod staging;

@@ -8,7 +8,9 @@ mod large;
 mod model;
 mod perms;
 mod races;
+mod recovery;
 mod released;
+mod renames;
 
 use std::{
     ffi::OsStr,
@@ -28,7 +30,7 @@ use super::{
     types::{Caller, DirName, Fh, Invalidation, NodeId, OpenMode, RenameMode, SetAttr, Stat},
 };
 use crate::{
-    cache::Contents,
+    cache::{Contents, OpenError},
     config::{CacheOptions, FsOptions, Perms},
     error::{Error, Result},
     freshness::Freshness,
@@ -110,13 +112,36 @@ impl Host {
     pub(super) fn with(bucket: &Bucket, options: FsOptions) -> Self {
         let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
         let dir = std::env::temp_dir().join(format!("originfs-fs-{}-{serial}", std::process::id()));
+        Self::over(bucket, options, dir)
+    }
+
+    /// The process is killed, and the host mounts again with what is on its disk.
+    pub(super) fn killed(mut self) -> Self {
+        let dir = std::mem::take(&mut self.dir);
+        let (bucket, options) = (Arc::clone(&self.bucket), self.fs.options.clone());
+        drop(self);
+        Self::over(&bucket, options, dir)
+    }
+
+    fn over(bucket: &Bucket, options: FsOptions, dir: PathBuf) -> Self {
         let cache = CacheOptions { dir: dir.clone(), size: Some(1 << 30), min_free: Some(0) };
-        let contents = Contents::open(Arc::clone(bucket), &cache, tokio::runtime::Handle::current()).unwrap();
+        let contents = loop {
+            match Contents::open(Arc::clone(bucket), &cache, tokio::runtime::Handle::current()) {
+                // A thread of the process that was killed still looks through its cache.
+                Err(OpenError::Locked(_)) => std::thread::yield_now(),
+                opened => break opened.unwrap(),
+            }
+        };
         let yes = Support::Yes;
         let conditional = Conditional { absent: yes, version: yes, delete: yes, copy: yes, complete: yes };
         let prefix = Prefix::parse("site").unwrap();
         let (fs, stale) = Fs::new(Arc::clone(bucket), contents, options, prefix, conditional);
         Self { fs, bucket: Arc::clone(bucket), stale: Mutex::new(stale), dir }
+    }
+
+    /// Journals of renames, whatever became of them.
+    pub(super) fn journals(&self) -> usize {
+        std::fs::read_dir(self.dir.join("renames")).unwrap().count()
     }
 
     pub(super) fn lost(&self) -> usize {
