@@ -109,6 +109,13 @@ impl Mount {
         self.process.signal(signal);
     }
 
+    /// The most memory that the program had so far, in KiB.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
     pub(crate) fn is_mounted(&self) -> bool {
         let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
         table.lines().any(|line| line.split(' ').nth(4).is_some_and(|at| Path::new(at) == self.dir))
