@@ -9,6 +9,7 @@
 //! lost+found/  staging of a run that ended badly
 //! renames/     journals of renames in progress
 //! trash/       what a background thread deletes
+//! local/       local-only names ([`crate::local`]), which are none of the cache's business
 //! ```
 
 use std::{

@@ -71,13 +71,12 @@ impl<S: Store> Fs<S> {
     pub(super) async fn look_and_fetch(&self, key: Key, here: Option<Version>) -> Result<Answer> {
         let (store, contents) = (Arc::clone(&self.store), Arc::clone(&self.contents));
         let asking = key.clone();
-        self.looks
-            .ask(key, move || async move {
-                let (asked, wall) = (clock::now(), clock::wall().sec);
-                let seen = fetch(&*store, &contents, &asking, here.as_ref()).await?;
-                Ok(Answer { asked, wall, seen })
-            })
-            .await
+        let answer = self.looks.ask(key.clone(), move || async move {
+            let (asked, wall) = (clock::now(), clock::wall().sec);
+            let seen = fetch(&*store, &contents, &asking, here.as_ref()).await?;
+            Ok(Answer { asked, wall, seen })
+        });
+        Ok(self.with_frames(&key, answer.await?))
     }
 }
 

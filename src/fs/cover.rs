@@ -77,10 +77,11 @@ impl<S: Store> Fs<S> {
             let prefix = dir.to_owned();
             let cover = self.covers.ask(Key::new(dir), move || async move { cover(&*store, prefix).await }).await?;
             if let Some(seen) = cover.answer(&key, &hint) {
-                return Ok(Answer { asked: cover.asked, wall: cover.wall, seen });
+                return Ok(self.with_frames(&key, Answer { asked: cover.asked, wall: cover.wall, seen }));
             }
         }
-        self.look_alone(key, hint).await
+        let answer = self.look_alone(key.clone(), hint).await?;
+        Ok(self.with_frames(&key, answer))
     }
 }
 

@@ -10,6 +10,7 @@ use super::{
     Fs, Payload,
     file::DirHandle,
     known::{self, Known},
+    local::Own,
     lock,
     settle::child_key,
     types::{DirEntry, DirName, Fh, Found, Invalidation, NodeId},
@@ -31,11 +32,11 @@ use crate::{
 const DOTS: u64 = 2;
 
 /// What the bucket holds in one directory.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Listing {
     asked: Instant,
     /// Names in order; files with their versions, directories without.
-    names: BTreeMap<Name, Option<Version>>,
+    pub(super) names: BTreeMap<Name, Option<Version>>,
     /// The directory has a marker.
     marked: bool,
     /// Keys that no path can hold.
@@ -54,13 +55,14 @@ impl<S: Store> Fs<S> {
             }
         };
         let stamp = self.fences.stamp_all();
-        let listing = self.listing(&key).await?;
+        let listing = self.listing_of(id, &key).await?;
+        let (listing, own) = self.merged(&key, listing)?;
         let mut tree = self.tree();
         self.refresh(&mut tree, id, &key, &listing, stamp);
-        if id != NodeId::ROOT && listing.is_nothing() && !self.has_local(&tree, id) {
+        if id != NodeId::ROOT && listing.is_nothing() && own.is_empty() && !self.has_local(&tree, id) {
             return Err(Error::Stale);
         }
-        let handle = self.snapshot(&tree, id, &listing)?;
+        let handle = self.snapshot(&tree, id, &listing, &own)?;
         drop(tree);
         Ok(self.handles.open_dir(handle))
     }
@@ -85,7 +87,11 @@ impl<S: Store> Fs<S> {
     pub fn entry(&self, id: NodeId, fh: Fh, entry: &DirEntry) -> Option<Found> {
         let DirName::Name(name) = &entry.name else { return None };
         let handle = self.handles.dir(fh)?;
+        let own = self.look_here(id, name).ok()?;
         let mut tree = self.tree();
+        if let Some(child) = own {
+            return self.found(&mut tree, child);
+        }
         let key = child_key(&tree, id, name).ok()?;
         if let Some(child) = tree.child(id, name) {
             return self.found(&mut tree, child);
@@ -109,7 +115,7 @@ impl<S: Store> Fs<S> {
         self.handles.close_dir(fh);
     }
 
-    async fn listing(&self, dir: &Key) -> Result<Arc<Listing>> {
+    pub(super) async fn listing(&self, dir: &Key) -> Result<Arc<Listing>> {
         let age = self.options.freshness.open_age();
         let cached = lock(&self.listings).get(dir).cloned();
         if let Some(listing) = cached.filter(|listing| serves(listing.asked, clock::now(), age)) {
@@ -175,7 +181,7 @@ impl<S: Store> Fs<S> {
     }
 
     /// The listing with what is only here.
-    fn snapshot(&self, tree: &Tree<Payload>, id: NodeId, listing: &Listing) -> Result<DirHandle> {
+    fn snapshot(&self, tree: &Tree<Payload>, id: NodeId, listing: &Listing, own_names: &Own) -> Result<DirHandle> {
         let dir = tree.key(id).ok_or(Error::Stale)?;
         let above = tree.get(id).and_then(|node| node.place.as_ref()).map_or(NodeId::ROOT, |(parent, _)| *parent);
         let own = if id == NodeId::ROOT { NodeId::ROOT.0 } else { dir.ino() };
@@ -195,6 +201,7 @@ impl<S: Store> Fs<S> {
             }
         }
         self.remembered_kinds(&dir, listing, &mut names);
+        names.extend(own_names.iter().map(|(name, kind)| (name, *kind)));
         let dots = [(DirName::Dot, own), (DirName::DotDot, up)];
         let mut entries: Vec<DirEntry> = Vec::with_capacity(names.len() + dots.len());
         for (at, (name, ino)) in (1..=DOTS).zip(dots) {
@@ -257,6 +264,11 @@ async fn list<S: Store>(store: &S, dir: &Key, root: bool) -> Result<Arc<Listing>
 }
 
 impl Listing {
+    /// Of a directory that is there, and empty.
+    pub(super) fn marked() -> Self {
+        Self { asked: clock::now(), names: BTreeMap::new(), marked: true, hidden: 0 }
+    }
+
     fn is_nothing(&self) -> bool {
         self.names.is_empty() && !self.marked && self.hidden == 0
     }

@@ -6,7 +6,7 @@
 //!    directory. One claim at a time.
 //! 2. `File::turn`, `File::stream`, `File::state` of one file (two for a rename, the lower node id first). May be held over I/O.
 //! 3. Fences ([`crate::freshness::fence`]): raised around every change that the bucket sees.
-//! 4. `tree`, `memory`, `tickets`: std mutexes, never held over an `.await`.
+//! 4. The turn of the local store, then `tree`, `memory`, `tickets`, `reopening`: std mutexes, never held over an `.await`.
 //!
 //! # How an answer is believed
 //!
@@ -22,6 +22,7 @@ mod dir;
 mod file;
 mod flush;
 mod known;
+mod local;
 mod lost;
 mod names;
 mod nonsense;
@@ -58,6 +59,7 @@ use crate::{
     config::FsOptions,
     error::Result,
     freshness::{batch::Batches, fence::Fences},
+    local::Disk,
     model::{
         key::{Key, Prefix},
         tree::Tree,
@@ -71,6 +73,7 @@ use cover::{Cover, Crowds};
 use dir::Listing;
 use file::{File, Handles};
 use known::{Answer, Known};
+use local::Here;
 use lru::LruCache;
 use recover::Renames;
 use types::{Invalidation, NodeId};
@@ -92,6 +95,8 @@ struct Payload {
     file: Option<Arc<File>>,
     /// The content that the kernel last read pages of.
     pages: Option<Version>,
+    /// It lives in the local store; the bucket does not know it.
+    own: bool,
 }
 
 /// An answer that waits for the next request of its system call.
@@ -121,8 +126,11 @@ pub struct Fs<S: Store> {
     tickets: Mutex<LruCache<(NodeId, u32), Ticket>>,
     /// Objects whose nonsense the log has.
     told: Mutex<nonsense::Told>,
+    /// Threads whose open(2) was stale once: the kernel looks the name up again and comes back, that once.
+    reopening: Mutex<LruCache<u32, ()>>,
     invalidations: mpsc::SyncSender<Invalidation>,
     names: Claims,
+    here: Option<Here>,
     yard: Arc<Yard>,
     lanes: Arc<Lanes>,
     renames: Renames,
@@ -149,8 +157,9 @@ impl<S: Store> Fs<S> {
         conditional: Conditional,
     ) -> (Arc<Self>, mpsc::Receiver<Invalidation>) {
         let (invalidations, receiver) = mpsc::sync_channel(INVALIDATIONS_LEN);
-        let root = Payload { known: Known::root(&options), file: None, pages: None };
+        let root = Payload::new(Known::root(&options));
         let fs = Self {
+            here: (!options.patterns.is_empty()).then(|| Here::new(Disk::new(contents.root()), &prefix)),
             yard: Yard::new(contents.staging_dir(), contents.lost_dir()),
             lanes: Arc::new(Lanes::new(&contents.uploads_dir(), options.part_size, options.upload_concurrency)),
             renames: Renames::new(contents.renames_dir()),
@@ -169,6 +178,7 @@ impl<S: Store> Fs<S> {
             listings: Mutex::new(lru(LISTINGS_LEN)),
             tickets: Mutex::new(lru(TICKETS_LEN)),
             told: Mutex::new(lru(nonsense::TOLD_LEN)),
+            reopening: Mutex::new(lru(TICKETS_LEN)),
             invalidations,
             names: Claims::default(),
             locals: Arc::default(),
@@ -207,7 +217,7 @@ impl<S: Store> Fs<S> {
     /// Files that are dirty, and their bytes.
     pub fn staged(&self) -> (u64, u64) {
         let tree = self.tree();
-        let dirty = tree.iter().filter(|(_, node)| node.payload.is_local());
+        let dirty = tree.iter().filter(|(_, node)| node.payload.is_dirty());
         dirty.fold((0, 0), |(files, bytes), (_, node)| (files + 1, bytes + node.payload.known.attr.size))
     }
 
@@ -238,11 +248,16 @@ impl<S: Store> Fs<S> {
 
 impl Payload {
     fn new(known: Known) -> Self {
-        Self { known, file: None, pages: None }
+        Self { known, file: None, pages: None, own: false }
+    }
+
+    /// Whether this host has what the bucket has not: it answers by itself.
+    fn is_local(&self) -> bool {
+        self.own || self.is_dirty()
     }
 
     /// Whether this host has a newer state than the bucket.
-    fn is_local(&self) -> bool {
+    fn is_dirty(&self) -> bool {
         self.file.as_ref().is_some_and(|file| file.is_dirty())
     }
 }

@@ -85,6 +85,9 @@ impl<S: Store> Fs<S> {
         match done {
             Ok(outcome) => {
                 tell(&head, outcome);
+                if matches!((head.extent, outcome), (Extent::Tree, Outcome::Finished(_))) {
+                    self.catch_up(from, to);
+                }
                 journal.end();
                 true
             }

@@ -7,6 +7,7 @@ use super::{
     claims::Claim,
     file::File,
     known::{self, Known},
+    local::Way,
     names::parse,
     settle::child_key,
     types::{NodeId, RenameMode},
@@ -54,7 +55,7 @@ impl<S: Store> Fs<S> {
         };
         if mode == RenameMode::NoReplace {
             let key = child_key(&self.tree(), to.0, &to.1)?;
-            if self.exists(&key).await? {
+            if self.is_taken(to.0, &to.1, &key).await? {
                 return Err(Error::Exists);
             }
         }
@@ -65,7 +66,14 @@ impl<S: Store> Fs<S> {
                 return Err(Error::Stale);
             }
             let (_, target) = self.check_rename(source, &to, mode)?;
-            return self.rename_dir(source, &self.end(from)?, &self.end(to)?, target, mode).await;
+            let (from, to) = (&self.end(from)?, &self.end(to)?);
+            return match self.way(source, &to.key) {
+                Way::Bucket => self.rename_dir(source, from, to, target, mode).await,
+                Way::Here => self.shift(source, None, from, to, mode).await,
+                Way::Give => self.give_dir(source, from, to).await,
+                // Rare, and mv does it file by file.
+                Way::Take => Err(Error::CrossDevice),
+            };
         }
         let file = self.pin(source)?.ok_or(Error::Stale)?;
         let over = match target.map(|target| self.pin(target)).transpose() {
@@ -121,6 +129,12 @@ impl<S: Store> Fs<S> {
             // Readers here who have the target open keep it; writers lose it.
             self.secure(over, &to.key).await;
             self.drop_stream(over).await;
+        }
+        match self.way(file.id, &to.key) {
+            Way::Bucket => {}
+            Way::Here => return self.shift(file.id, over, from, to, mode).await,
+            Way::Give => return self.give(file, from, to, mode).await,
+            Way::Take => return self.take(file, over, from, to, mode).await,
         }
         if file.is_dirty() {
             self.rename_dirty(file, from, to, mode).await
@@ -270,7 +284,7 @@ impl<S: Store> Fs<S> {
     }
 
     /// The key goes only if it is still what was copied: another host may have written it anew.
-    async fn delete_if(&self, key: &Key, version: &Version) -> Result<()> {
+    pub(super) async fn delete_if(&self, key: &Key, version: &Version) -> Result<()> {
         if !self.conditional().delete.works() {
             return self.store.delete(key, Require::Anything).await;
         }

@@ -19,6 +19,7 @@ use crate::{
     error::{Error, Result},
     model::{
         key::Key,
+        patterns::Scope,
         rename::{Extent, Step},
     },
     store::{List, Require, Store},
@@ -40,11 +41,12 @@ impl<S: Store> Fs<S> {
         }
         self.upload_below(source).await?;
         let _fences = [&from.key, &to.key].map(|key| self.fences.raise_tree(key));
+        self.check_below(from, to)?;
         let journal = match self.resume(&from.key, &to.key).await? {
             Some(finished) => finished,
             None => self.move_objects(source, from, to, mode).await?,
         };
-        self.move_node(source, from, to);
+        self.move_dir(source, from, to);
         self.forget_below(&[&from.key, &to.key]);
         if let Err(err) = self.follow(source, &journal).await {
             log::warn!(
@@ -71,7 +73,8 @@ impl<S: Store> Fs<S> {
         let mover = self.mover();
         let head = Head { extent: Extent::Tree, from: from.key.clone(), to: to.key.clone(), over, headers: None };
         let draft = Draft::new(&self.renames.dir, head.clone())?;
-        let mut journal = mover.plan(draft, &head, self.options.rename_limit.into()).await?;
+        let mut journal =
+            mover.plan(draft, &head, self.options.rename_limit.into(), |key| self.scope(key) != Scope::Local).await?;
         let copied = match mover.copy_all(&mut journal).await {
             // Another host was first. Nothing is copied, so nothing is ours there, however equal.
             Err(Error::Exists) => {
@@ -164,7 +167,7 @@ impl<S: Store> Fs<S> {
     async fn upload_below(&self, dir: NodeId) -> Result<()> {
         let files: Vec<_> = {
             let tree = self.tree();
-            let below = tree.iter().filter(|(id, node)| node.payload.is_local() && tree.is_below(*id, dir));
+            let below = tree.iter().filter(|(id, node)| node.payload.is_dirty() && tree.is_below(*id, dir));
             below.filter_map(|(_, node)| node.payload.file.clone()).collect()
         };
         for file in files {

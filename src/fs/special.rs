@@ -14,7 +14,10 @@ use crate::{
     clock,
     config::Perms,
     error::{Error, Result},
-    model::attr::{Attr, Kind},
+    model::{
+        attr::{Attr, Kind},
+        patterns::Scope,
+    },
     store::{Require, Store},
 };
 
@@ -26,6 +29,9 @@ impl<S: Store> Fs<S> {
         let kind = kind.ok_or(Error::NotPermitted)?;
         let _names = self.share_name(parent, &parse(parent, name)?).await?;
         let (name, key, above) = self.place(parent, name)?;
+        if self.scope(&key) != Scope::Bucket {
+            return Err(Error::NotPermitted);
+        }
         let fence = self.fences.raise(&key);
         let rdev = if kind.is_device() { rdev } else { 0 };
         let attr = Attr { rdev, ..self.attr_below(&above, kind, mode, caller) };

@@ -3,6 +3,7 @@
 pub mod attr;
 pub mod extents;
 pub mod key;
+pub mod patterns;
 pub mod rename;
 pub mod tree;
 pub mod version;

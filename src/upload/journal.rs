@@ -13,6 +13,8 @@
 //! SUM "deleting"
 //! ```
 
+mod line;
+
 use std::{
     collections::HashMap,
     fs::{self, File, OpenOptions},
@@ -22,8 +24,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
+use line::{Copied, Line, Of, Planned, broken, next, text};
 
 use crate::{
     clock,
@@ -31,7 +32,7 @@ use crate::{
     model::{
         key::Key,
         rename::{Extent, Step},
-        version::{ETag, Version},
+        version::Version,
     },
     store::Headers,
 };
@@ -46,9 +47,6 @@ const BEGUN: &str = "rename";
 const DRAFT: &str = "draft";
 /// The extension of one that nobody understands.
 const BROKEN: &str = "broken";
-
-/// Hexadecimal digits of a line's sum: 64 bits of SHA-256.
-const SUM: usize = 16;
 
 /// What a rename is.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -103,44 +101,6 @@ pub enum Found {
     Journal(Box<Journal>),
     /// Nobody can tell what it says. It was given another name, under which it stays.
     Broken(PathBuf, io::Error),
-}
-
-#[derive(Deserialize, Serialize)]
-#[serde(rename_all = "kebab-case")]
-enum Line {
-    Rename { of: Of, from: String, to: String, over: bool, headers: Option<Headers> },
-    Plan(Planned),
-    Planned(u64),
-    Copied(Copied),
-    Deleting,
-}
-
-#[derive(Deserialize, Serialize)]
-#[serde(rename_all = "kebab-case")]
-enum Of {
-    Object,
-    Tree,
-}
-
-#[derive(Deserialize, Serialize)]
-struct Planned {
-    /// What follows the two keys.
-    rest: String,
-    version: Written,
-}
-
-#[derive(Debug, Deserialize, Serialize)]
-struct Copied {
-    n: u64,
-    source: Written,
-    copy: Written,
-}
-
-#[derive(Debug, Deserialize, Serialize)]
-struct Written {
-    etag: String,
-    size: u64,
-    modified: Option<i64>,
 }
 
 impl Draft {
@@ -356,48 +316,6 @@ impl Steps {
             copied.insert(line.n, line);
         }
     }
-}
-
-impl From<&Version> for Written {
-    fn from(version: &Version) -> Self {
-        Self { etag: version.etag.as_str().to_owned(), size: version.size, modified: version.modified }
-    }
-}
-
-impl From<Written> for Version {
-    fn from(written: Written) -> Self {
-        Self { etag: ETag::new(&written.etag), size: written.size, modified: written.modified }
-    }
-}
-
-/// The next line; `at` is the position after it. Fails with `InvalidData` where its sum is not its own.
-fn next(lines: &mut impl BufRead, raw: &mut Vec<u8>, at: &mut u64) -> io::Result<Option<Line>> {
-    raw.clear();
-    let len = lines.read_until(b'\n', raw)?;
-    if len == 0 {
-        return Ok(None);
-    }
-    *at += len as u64;
-    let torn = || broken("a line is torn");
-    let line = raw.strip_suffix(b"\n").ok_or_else(torn)?;
-    let (sum_of, json) = line.split_at_checked(SUM).ok_or_else(torn)?;
-    let json = json.strip_prefix(b" ").filter(|json| sum(json).as_bytes() == sum_of).ok_or_else(torn)?;
-    serde_json::from_slice(json).map(Some).map_err(|err| io::Error::new(ErrorKind::InvalidData, err))
-}
-
-fn text(line: &Line) -> String {
-    let json = serde_json::to_string(line).expect("plain values always serialize");
-    format!("{} {json}\n", sum(json.as_bytes()))
-}
-
-fn sum(json: &[u8]) -> String {
-    let mut first = [0; SUM / 2];
-    first.copy_from_slice(&Sha256::digest(json)[..SUM / 2]);
-    format!("{:016x}", u64::from_be_bytes(first))
-}
-
-fn broken(why: &'static str) -> io::Error {
-    io::Error::new(ErrorKind::InvalidData, why)
 }
 
 fn remove(path: &Path) {

@@ -24,7 +24,7 @@ use crate::{
         rename::{Extent, Step, Verdict, delete_source, is_copy, moved},
         version::Version,
     },
-    store::{Copy, Headers, List, Object, PAGE_MAX, Require, SINGLE_MAX, Store, metadata, probe::Conditional},
+    store::{Copy, Entry, Headers, List, Object, PAGE_MAX, Require, SINGLE_MAX, Store, metadata, probe::Conditional},
 };
 
 /// Requests in flight: what one host may ask of a bucket without being told to slow down.
@@ -53,14 +53,22 @@ impl<S> fmt::Debug for Mover<S> {
 pub type Dress = Arc<dyn Fn(&Object, Extent) -> Headers + Send + Sync>;
 
 impl<S: Store> Mover<S> {
-    /// Writes down all objects of a directory, its marker included. Fails with `CrossDevice` if they are more than `limit`.
-    pub async fn plan(&self, mut draft: Draft, head: &Head, limit: u64) -> Result<Journal> {
+    /// Writes down all objects of a directory, its marker included. Fails with `CrossDevice` if they are more than `limit`,
+    /// or if one of them may not have its new key.
+    pub async fn plan(
+        &self,
+        mut draft: Draft,
+        head: &Head,
+        limit: u64,
+        may_be: impl Fn(&Key) -> bool + Send,
+    ) -> Result<Journal> {
         let prefix = head.from.marker();
+        let fits = |entry: &Entry| may_be(&moved(&entry.key, &head.from, &head.to));
         let mut token = None;
         loop {
             let list = List { prefix: prefix.as_str().to_owned(), token, ..List::default() };
             let page = match self.store.list(list).await {
-                Ok(page) if draft.count() + page.entries.len() as u64 <= limit => page,
+                Ok(page) if draft.count() + page.entries.len() as u64 <= limit && page.entries.iter().all(fits) => page,
                 other => {
                     draft.discard();
                     return Err(other.err().unwrap_or(Error::CrossDevice));

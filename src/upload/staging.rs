@@ -1,5 +1,7 @@
 //! Bytes that the bucket does not have yet: in memory while they are few, then in a local file.
 
+mod holes;
+
 use std::{
     fs::{self, File},
     io,
@@ -13,7 +15,6 @@ use std::{
 };
 
 use bytes::Bytes;
-use nix::fcntl::{FallocateFlags, fallocate};
 use serde::{Deserialize, Serialize};
 
 use crate::{error::Result, model::extents::Extents};
@@ -87,6 +88,30 @@ impl Staging {
         Self { yard: Arc::clone(yard), data, here, note, precious: true }
     }
 
+    /// Over the `size` bytes of a file that lives elsewhere on this disk. Nothing is in the yard until its owner moves it
+    /// to [`Self::path`]; before that it is not precious.
+    pub fn over(yard: &Arc<Yard>, note: Note, file: File, size: u64) -> Self {
+        let path = yard.dir.join(yard.name()).with_extension("data");
+        let mut here = Extents::default();
+        here.insert(0..size);
+        Self { yard: Arc::clone(yard), data: Data::File { file, path }, here, note, precious: false }
+    }
+
+    /// Where the bytes are in the yard; `None` while they are in memory.
+    pub fn path(&self) -> Option<&Path> {
+        match &self.data {
+            Data::Memory(_) => None,
+            Data::File { path, .. } => Some(path),
+        }
+    }
+
+    /// The file is in the yard, and somebody wrote to it before: it has `size` bytes, all of them precious.
+    pub fn now_has(&mut self, size: u64) {
+        self.here.truncate(size);
+        self.here.insert(0..size);
+        self.precious = true;
+    }
+
     /// Whether the bytes must outlive this. Those of an unlinked file need not, though it is still written and read.
     pub fn set_precious(&mut self, precious: bool) {
         self.precious = precious;
@@ -121,50 +146,6 @@ impl Staging {
         self.spill()?.write_all_at(bytes, offset)?;
         self.here.insert(offset..end);
         Ok(())
-    }
-
-    /// Writes zeros; on the disk they take no space where it knows holes.
-    pub fn zero(&mut self, range: Range<u64>) -> Result<()> {
-        /// Bytes that are written at once where there are no holes: as much as one write of the kernel.
-        const STEP: u64 = 1 << 20;
-        if let Data::Memory(memory) = &mut self.data {
-            let held = memory.len() as u64;
-            let [from, to] =
-                [range.start, range.end].map(|at| usize::try_from(at.min(held)).expect("memory is addressable"));
-            memory[from..to].fill(0);
-        } else if !self.punch(&range) {
-            let mut at = range.start;
-            while at < range.end {
-                let end = range.end.min(at + STEP);
-                self.write(at, &vec![0; usize::try_from(end - at).expect("at most STEP")])?;
-                at = end;
-            }
-        }
-        self.here.insert(range);
-        Ok(())
-    }
-
-    /// Forgets `range` and frees its space. False if the disk cannot: then nothing is changed.
-    pub fn release(&mut self, range: &Range<u64>) -> bool {
-        let freed = self.punch(range);
-        if freed {
-            self.here.remove(range);
-        }
-        freed
-    }
-
-    /// Whether `range` of the file is a hole now.
-    fn punch(&self, range: &Range<u64>) -> bool {
-        let Data::File { file, .. } = &self.data else { return false };
-        let [Ok(at), Ok(len)] = [range.start, range.end - range.start].map(i64::try_from) else { return false };
-        let flags = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
-        match fallocate(file, flags, at, len) {
-            Ok(()) => true,
-            Err(err) => {
-                log::debug!("{}: no hole: {err}", self.note.key);
-                false
-            }
-        }
     }
 
     /// Bytes of `range`; what was not written reads as zeros.
@@ -215,7 +196,10 @@ impl Staging {
         match &self.data {
             Data::Memory(_) => Ok(None),
             Data::File { file, path } => {
-                file.set_len(size)?;
+                // A file that came from elsewhere may be open for reading alone, and has its size.
+                if file.metadata()?.len() != size {
+                    file.set_len(size)?;
+                }
                 Ok(Some(path))
             }
         }
@@ -308,113 +292,4 @@ impl Drop for Staging {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    pub(crate) fn yard(name: &str) -> (Arc<Yard>, PathBuf) {
-        let dir = std::env::temp_dir().join(format!("originfs-yard-{name}-{}", std::process::id()));
-        for sub in ["staging", "lost"] {
-            fs::create_dir_all(dir.join(sub)).unwrap();
-        }
-        (Yard::new(&dir.join("staging"), &dir.join("lost")), dir)
-    }
-
-    #[test]
-    fn kept_bytes_are_found_with_their_note() {
-        let (yard, dir) = yard("keep");
-        let mut staging = Staging::new(&yard, Note { key: "a/b.jpg".into(), ..Note::default() });
-        staging.write(0, b"picture").unwrap();
-        let kept = staging.keep(7, "the bucket is down").unwrap();
-        assert_eq!(fs::read(&kept).unwrap(), b"picture");
-        let note: Note = serde_json::from_slice(&fs::read(kept.with_extension("meta")).unwrap()).unwrap();
-        assert_eq!((note.key.as_str(), note.size), ("a/b.jpg", Some(7)));
-        assert_eq!(yard.memory.load(Ordering::Relaxed), 0);
-        fs::remove_dir_all(dir).unwrap();
-    }
-
-    #[test]
-    fn nothing_is_left_behind() {
-        let (yard, dir) = yard("drop");
-        let mut staging = Staging::new(&yard, Note::default());
-        staging.write(MEMORY_MAX, b"x").unwrap();
-        assert!(staging.file(MEMORY_MAX + 1).unwrap().is_some());
-        staging.discard();
-        assert_eq!(fs::read_dir(dir.join("staging")).unwrap().count(), 0);
-        fs::remove_dir_all(dir).unwrap();
-    }
-
-    /// How many files are in `dir`, and the note if there is one.
-    fn left_in(dir: &Path) -> (usize, Option<serde_json::Value>) {
-        let files: Vec<_> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
-        let note = files.iter().find(|path| path.extension().is_some_and(|ext| ext == "meta"));
-        (files.len(), note.map(|path| serde_json::from_slice(&fs::read(path).unwrap()).unwrap()))
-    }
-
-    #[test]
-    fn a_note_tells_which_bytes_are_real() {
-        let (yard, dir) = yard("ranges");
-        let mut staging = Staging::new(&yard, Note::default());
-        staging.write(0, b"head").unwrap();
-        staging.write(10, b"tail").unwrap();
-        staging.keep(20, "the bucket is down").unwrap();
-        let (files, note) = left_in(&dir.join("lost"));
-        let note = note.unwrap();
-        assert_eq!((files, &note["size"]), (2, &serde_json::Value::Null));
-        assert_eq!(note["ranges"], serde_json::json!([[0, 4], [10, 14]]));
-        fs::remove_dir_all(dir).unwrap();
-    }
-
-    #[test]
-    fn bytes_that_cannot_be_kept_stay_where_they_are() {
-        let (yard, dir) = yard("keep-fails");
-        let mut staging = Staging::new(&yard, Note::default());
-        staging.write(0, b"picture").unwrap();
-        fs::remove_dir(dir.join("lost")).unwrap();
-        assert!(staging.keep(7, "the bucket is down").is_err());
-        let (files, note) = left_in(&dir.join("staging"));
-        assert_eq!((files, note.unwrap()["reason"].as_str()), (2, Some("the bucket is down")));
-        fs::remove_dir_all(dir).unwrap();
-    }
-
-    #[test]
-    fn precious_bytes_outlive_the_process() {
-        for len in [7, MEMORY_MAX + 1] {
-            let (yard, dir) = yard("precious");
-            let mut staging = Staging::new(&yard, Note { key: "a.jpg".into(), ..Note::default() });
-            staging.write(0, &vec![b'x'; usize::try_from(len).unwrap()]).unwrap();
-            drop(staging);
-            let (files, note) = left_in(&dir.join("staging"));
-            let note = note.expect("it tells whose bytes they are");
-            assert_eq!((files, &note["key"], &note["ranges"]), (2, &"a.jpg".into(), &serde_json::json!([[0, len]])));
-            assert_eq!(yard.memory.load(Ordering::Relaxed), 0);
-            fs::remove_dir_all(dir).unwrap();
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn reads_what_was_written(steps in prop::collection::vec((0..600_000_u64, 1..70_000_usize, any::<u8>(), any::<bool>()), 1..20)) {
-            let (yard, dir) = yard("prop");
-            let mut staging = Staging::new(&yard, Note::default());
-            let mut model: Vec<u8> = Vec::new();
-            for (offset, len, byte, cut) in steps {
-                let at = usize::try_from(offset).unwrap();
-                if cut {
-                    staging.truncate(offset).unwrap();
-                    model.truncate(at);
-                } else {
-                    staging.write(offset, &vec![byte; len]).unwrap();
-                    model.resize(model.len().max(at + len), 0);
-                    model[at..at + len].fill(byte);
-                }
-                let end = model.len() as u64;
-                prop_assert_eq!(&staging.read(0..end).unwrap()[..], &model[..]);
-            }
-            staging.discard();
-            prop_assert_eq!(yard.memory.load(Ordering::Relaxed), 0);
-            fs::remove_dir_all(dir).unwrap();
-        }
-    }
-}
+mod tests;

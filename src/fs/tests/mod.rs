@@ -1,16 +1,19 @@
 //! Hosts without a kernel: each has its own `Fs` and cache over one bucket in memory, and looks every path up again.
 
 mod basics;
+mod crossing;
 mod details;
 mod faults;
 mod hosts;
 mod large;
+mod local;
 mod model;
 mod perms;
 mod races;
 mod recovery;
 mod released;
 mod renames;
+mod sharing;
 
 use std::{
     ffi::OsStr,
@@ -34,7 +37,7 @@ use crate::{
     config::{CacheOptions, FsOptions, Perms},
     error::{Error, Result},
     freshness::Freshness,
-    model::{attr::Kind, key::Prefix},
+    model::{attr::Kind, key::Prefix, patterns::Patterns},
     store::{
         faulty::Faulty,
         memory::MemoryStore,
@@ -76,6 +79,7 @@ pub(super) fn options() -> FsOptions {
         mtime_ns: false,
         xattr: true,
         read_only: false,
+        patterns: Patterns::default(),
         rename_limit: 1000,
         part_size: PART,
         upload_concurrency: 4,
@@ -111,8 +115,7 @@ impl Host {
 
     pub(super) fn with(bucket: &Bucket, options: FsOptions) -> Self {
         let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
-        let dir = std::env::temp_dir().join(format!("originfs-fs-{}-{serial}", std::process::id()));
-        Self::over(bucket, options, dir)
+        Self::at(bucket, options, std::env::temp_dir().join(format!("originfs-fs-{}-{serial}", std::process::id())))
     }
 
     /// The process is killed, and the host mounts again with what is on its disk.
@@ -120,10 +123,11 @@ impl Host {
         let dir = std::mem::take(&mut self.dir);
         let (bucket, options) = (Arc::clone(&self.bucket), self.fs.options.clone());
         drop(self);
-        Self::over(&bucket, options, dir)
+        Self::at(&bucket, options, dir)
     }
 
-    fn over(bucket: &Bucket, options: FsOptions, dir: PathBuf) -> Self {
+    /// With a cache directory that may be a former host's.
+    pub(super) fn at(bucket: &Bucket, options: FsOptions, dir: PathBuf) -> Self {
         let cache = CacheOptions { dir: dir.clone(), size: Some(1 << 30), min_free: Some(0) };
         let contents = loop {
             match Contents::open(Arc::clone(bucket), &cache, tokio::runtime::Handle::current()) {

@@ -1,4 +1,5 @@
-use super::*;
+use super::{line::SUM, *};
+use crate::model::version::ETag;
 
 struct Dir(PathBuf);
 

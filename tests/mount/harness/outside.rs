@@ -124,10 +124,6 @@ impl Process {
         self.ended().unwrap()
     }
 
-    pub(crate) fn pid(&self) -> i32 {
-        self.pid.as_raw()
-    }
-
     /// Does nothing to a process that ended.
     pub(crate) fn signal(&self, signal: Signal) {
         if self.ended().is_none() {
