@@ -7,6 +7,7 @@
 //! parts/       contents that are being filled; worth nothing without the block maps in memory
 //! staging/     dirty bytes and the upload journal
 //! lost+found/  staging of a run that ended badly
+//! renames/     journals of renames in progress
 //! trash/       what a background thread deletes
 //! local/       local-only names ([`crate::local`]), which are none of the cache's business
 //! ```
@@ -151,7 +152,7 @@ impl Dir {
             self.discard("content")?;
         }
         self.discard("parts")?;
-        for name in ["content", "parts", "staging", "lost+found", "uploads"] {
+        for name in ["content", "parts", "staging", "lost+found", "uploads", "renames"] {
             create_private(&self.root.join(name))?;
         }
         let kept = leftovers::rescue(&self.staging, &self.lost);
@@ -229,6 +230,11 @@ impl Dir {
     /// Notes of multipart uploads that were begun.
     pub(super) fn uploads(&self) -> PathBuf {
         self.root.join("uploads")
+    }
+
+    /// Journals of renames in progress.
+    pub(super) fn renames(&self) -> PathBuf {
+        self.root.join("renames")
     }
 
     pub(super) fn contents(&self) -> PathBuf {

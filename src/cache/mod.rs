@@ -168,6 +168,11 @@ impl<S: Store> Contents<S> {
         self.dir.uploads()
     }
 
+    /// Where the journals of renames are.
+    pub fn renames_dir(&self) -> PathBuf {
+        self.dir.renames()
+    }
+
     /// Where staging goes that nobody can finish.
     pub fn lost_dir(&self) -> &Path {
         self.dir.lost()

@@ -33,6 +33,8 @@ const SLOTS: usize = 256;
 pub struct Fences {
     /// The last one is for all keys together.
     slots: Arc<[Slot]>,
+    /// Directories below which everything is being changed, with a slash at their end.
+    trees: Arc<Mutex<Vec<Key>>>,
     hasher: RandomState,
 }
 
@@ -58,6 +60,14 @@ pub struct Fence {
     key: Key,
 }
 
+/// A raised fence around everything below a directory; dropping it lowers it.
+#[derive(Debug)]
+pub struct TreeFence {
+    slots: Arc<[Slot]>,
+    trees: Arc<Mutex<Vec<Key>>>,
+    dir: Key,
+}
+
 /// The state of a fence when a question was asked.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Stamp {
@@ -67,7 +77,8 @@ pub struct Stamp {
 
 impl Default for Fences {
     fn default() -> Self {
-        Self { slots: (0..=SLOTS).map(|_| Slot::default()).collect(), hasher: RandomState::new() }
+        let slots = (0..=SLOTS).map(|_| Slot::default()).collect();
+        Self { slots, trees: Arc::default(), hasher: RandomState::new() }
     }
 }
 
@@ -76,12 +87,20 @@ impl Fences {
     pub fn raise(&self, key: &Key) -> Fence {
         let (at, key) = (self.slot(key), plain(key));
         {
-            let mut state = lock(&self.slots[at]);
+            let mut state = lock(&self.slots[at].state);
             *state.up.entry(key.clone()).or_default() += 1;
             state.changes += 1;
         }
-        lock(&self.slots[SLOTS]).changes += 1;
+        lock(&self.slots[SLOTS].state).changes += 1;
         Fence { slots: Arc::clone(&self.slots), at, key }
+    }
+
+    /// For the time of a change to everything at and below the directory `dir`. Takes no memory by key.
+    pub fn raise_tree(&self, dir: &Key) -> TreeFence {
+        let (slots, trees, dir) = (Arc::clone(&self.slots), Arc::clone(&self.trees), dir.marker());
+        lock(&trees).push(dir.clone());
+        count_all(&slots);
+        TreeFence { slots, trees, dir }
     }
 
     /// To be taken before asking about `key`; waits while its fence is up.
@@ -90,8 +109,8 @@ impl Fences {
         loop {
             let lowered = self.slots[at].lowered.notified();
             {
-                let state = lock(&self.slots[at]);
-                if !state.up.contains_key(&key) {
+                let state = lock(&self.slots[at].state);
+                if !state.up.contains_key(&key) && !self.is_in_tree(&key) {
                     return Stamp { at, changes: state.changes };
                 }
             }
@@ -102,25 +121,35 @@ impl Fences {
     /// To be taken before asking about many keys at once; does not wait. [`Fences::holds`] tells whether a change to any
     /// key began or ended.
     pub fn stamp_all(&self) -> Stamp {
-        Stamp { at: SLOTS, changes: lock(&self.slots[SLOTS]).changes }
+        Stamp { at: SLOTS, changes: lock(&self.slots[SLOTS].state).changes }
     }
 
     /// Whether the answer to a question that was asked after `stamp` may be believed. After [`Fences::stamp_all`], not
     /// for keys whose fence is up.
     pub fn holds(&self, stamp: Stamp) -> bool {
-        lock(&self.slots[stamp.at]).changes == stamp.changes
+        lock(&self.slots[stamp.at].state).changes == stamp.changes
     }
 
     /// Whether `key` is being changed. To be asked before [`Fences::holds`], which then knows of a change that ended in
     /// between.
     pub fn is_up(&self, key: &Key) -> bool {
-        lock(&self.slots[self.slot(key)]).up.contains_key(&plain(key))
+        self.is_in_tree(key) || lock(&self.slots[self.slot(key)].state).up.contains_key(&plain(key))
     }
 
     /// Whether anything below the directory `dir` is being changed. To be asked before [`Fences::holds`], too.
     pub fn is_up_below(&self, dir: &Key) -> bool {
         let dir = dir.marker();
-        self.slots.iter().any(|slot| lock(slot).up.keys().any(|key| key.as_str().starts_with(dir.as_str())))
+        let within = |tree: &Key| tree.as_str().starts_with(dir.as_str()) || dir.as_str().starts_with(tree.as_str());
+        lock(&self.trees).iter().any(within)
+            || self
+                .slots
+                .iter()
+                .any(|slot| lock(&slot.state).up.keys().any(|key| key.as_str().starts_with(dir.as_str())))
+    }
+
+    fn is_in_tree(&self, key: &Key) -> bool {
+        let key = key.marker();
+        lock(&self.trees).iter().any(|tree| key.as_str().starts_with(tree.as_str()))
     }
 
     fn slot(&self, key: &Key) -> usize {
@@ -132,9 +161,9 @@ impl Fences {
 impl Drop for Fence {
     /// Counts for all keys before it is down, as [`Fences::is_up`] needs it.
     fn drop(&mut self) {
-        lock(&self.slots[SLOTS]).changes += 1;
+        lock(&self.slots[SLOTS].state).changes += 1;
         let slot = &self.slots[self.at];
-        let mut state = lock(slot);
+        let mut state = lock(&slot.state);
         state.changes += 1;
         match state.up.get_mut(&self.key) {
             Some(up) if *up > 1 => *up -= 1,
@@ -145,13 +174,35 @@ impl Drop for Fence {
     }
 }
 
+impl Drop for TreeFence {
+    fn drop(&mut self) {
+        // Counted before it is down, as for a key.
+        count_all(&self.slots);
+        let mut trees = lock(&self.trees);
+        if let Some(at) = trees.iter().position(|tree| *tree == self.dir) {
+            trees.swap_remove(at);
+        }
+        drop(trees);
+        for slot in &*self.slots {
+            slot.lowered.notify_waiters();
+        }
+    }
+}
+
+/// Whoever asked about any key before this has a stamp that does not hold.
+fn count_all(slots: &[Slot]) {
+    for slot in slots {
+        lock(&slot.state).changes += 1;
+    }
+}
+
 /// The key without a slash at its end.
 fn plain(key: &Key) -> Key {
     if key.is_marker() { Key::new(key.as_str().trim_end_matches('/')) } else { key.clone() }
 }
 
-fn lock(slot: &Slot) -> MutexGuard<'_, State> {
-    slot.state.lock().expect("nothing panics while it holds this lock")
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("nothing panics while it holds this lock")
 }
 
 #[cfg(test)]
@@ -233,6 +284,29 @@ mod tests {
             drop(change);
         }
         assert!(fences.holds(fences.stamp(&key).await));
+    }
+
+    #[tokio::test]
+    async fn everything_below_a_changing_directory_is_being_changed() {
+        let fences = Fences::default();
+        let [above, inside, beside] = ["site", "site/a/b", "site/ab"].map(Key::new);
+        let before = [fences.stamp(&inside).await, fences.stamp(&beside).await, fences.stamp_all()];
+        let tree = fences.raise_tree(&Key::new("site/a"));
+        assert!(before.iter().all(|stamp| !fences.holds(*stamp)));
+        assert!(fences.is_up(&inside) && fences.is_up(&Key::new("site/a/")) && !fences.is_up(&beside));
+        assert!(fences.is_up_below(&above) && fences.is_up_below(&inside) && !fences.is_up_below(&beside));
+        let apart =
+            tokio::time::timeout(DEADLINE, fences.stamp(&beside)).await.expect("it waits for another directory");
+        assert!(fences.holds(apart));
+        let mut waiting = std::pin::pin!(fences.stamp(&inside));
+        let waits = tokio::time::timeout(Duration::from_millis(1), &mut waiting).await;
+        assert!(waits.is_err(), "the change is still going on");
+        let second = fences.raise_tree(&Key::new("site/a"));
+        drop(tree);
+        assert!(tokio::time::timeout(Duration::from_millis(1), &mut waiting).await.is_err(), "and so is the second");
+        drop(second);
+        let stamp = tokio::time::timeout(DEADLINE, waiting).await.expect("both are over");
+        assert!(fences.holds(stamp) && !fences.is_up(&inside));
     }
 
     #[test]

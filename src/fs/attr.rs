@@ -159,7 +159,7 @@ impl<S: Store> Fs<S> {
     }
 
     async fn change_pinned(&self, id: NodeId, file: Option<&Arc<File>>, set: &SetAttr) -> Result<()> {
-        let _names = self.names.read().await;
+        let _names = self.share_node(id).await;
         let _turn = match file {
             Some(file) => Some(file.turn.lock().await),
             None => None,

@@ -4,8 +4,8 @@ use std::sync::{Arc, atomic::Ordering};
 
 use super::{
     Fs, Payload,
-    claim::stub_will_do,
     conflict::lost,
+    exclusive::stub_will_do,
     file::{File, Handle, State},
     guard,
     known::Known,
@@ -88,7 +88,7 @@ impl<S: Store> Fs<S> {
 
     /// Sends a file to the bucket, as it is when this is called or newer.
     pub(super) async fn upload(&self, file: &Arc<File>) -> Result<()> {
-        let _names = self.names.read().await;
+        let _names = self.share_node(file.id).await;
         let _turn = file.turn.lock().await;
         self.upload_in_turn(file).await
     }

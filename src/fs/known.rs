@@ -8,6 +8,7 @@ use crate::{
     model::{
         attr::{Attr, Kind, Time},
         key::Key,
+        rename::Extent,
         version::Version,
     },
     store::{
@@ -151,6 +152,19 @@ pub(super) fn keep_times(options: &FsOptions, headers: &mut Headers, attr: &Attr
     if options.perms == Perms::Stored || metadata::read(&headers.user).mtime.is_none() {
         metadata::write_times(&mut headers.user, attr, keep(options));
     }
+}
+
+/// The headers of an object whose directory is renamed, or with [`Extent::Tree`] of the marker of that directory. The last
+/// component of the key stays, and with it the type.
+pub(super) fn moved_headers(options: &FsOptions, source: &Object, extent: Extent) -> Headers {
+    let attr = file_attr(options, source);
+    let attr = match extent {
+        Extent::Tree => changed(options, attr, crate::clock::wall()),
+        Extent::Object => attr,
+    };
+    let mut headers = source.headers.clone();
+    keep_times(options, &mut headers, &attr);
+    headers
 }
 
 /// `attr` after a change at `now` of what is not content. Without a change time of its own, it shows nothing.

@@ -2,7 +2,8 @@
 //!
 //! # Locks, in this order
 //!
-//! 1. `names`: shared by whoever uploads, exclusive for the rename of a directory.
+//! 1. `names` ([`claims`]): shared by key for uploads and changes of one name, owned by subtree for the rename of a
+//!    directory. One claim at a time.
 //! 2. `File::turn`, `File::stream`, `File::state` of one file (two for a rename, the lower node id first). May be held over I/O.
 //! 3. Fences ([`crate::freshness::fence`]): raised around every change that the bucket sees.
 //! 4. The turn of the local store, then `tree`, `memory`, `tickets`, `reopening`: std mutexes, never held over an `.await`.
@@ -14,11 +15,12 @@
 
 mod ask;
 mod attr;
-mod claim;
+mod claims;
 mod conflict;
 mod copy;
 mod cover;
 mod dir;
+mod exclusive;
 mod file;
 mod flush;
 mod guard;
@@ -29,6 +31,7 @@ mod names;
 mod nonsense;
 mod open;
 mod read;
+mod recover;
 mod rename;
 mod rename_dir;
 mod root;
@@ -54,9 +57,6 @@ use std::{
     time::Instant,
 };
 
-use lru::LruCache;
-use tokio::sync::RwLock;
-
 use crate::{
     cache::Contents,
     config::FsOptions,
@@ -71,11 +71,14 @@ use crate::{
     store::{Store, probe::Conditional},
     upload::{multipart::Lanes, staging::Yard, stub::Stubs},
 };
+use claims::Claims;
 use cover::{Cover, Crowds};
 use dir::Listing;
 use file::{File, Handles};
 use known::{Answer, Known};
 use local::Here;
+use lru::LruCache;
+use recover::Renames;
 use types::{Invalidation, NodeId};
 
 /// Names whose attributes are remembered after the kernel forgot them: at ~340 bytes each, 34 MiB.
@@ -129,10 +132,11 @@ pub struct Fs<S: Store> {
     /// Threads whose open(2) was stale once: the kernel looks the name up again and comes back, that once.
     reopening: Mutex<LruCache<u32, ()>>,
     invalidations: mpsc::SyncSender<Invalidation>,
-    names: RwLock<()>,
+    names: Claims,
     here: Option<Here>,
     yard: Arc<Yard>,
-    lanes: Lanes,
+    lanes: Arc<Lanes>,
+    renames: Renames,
     stubs: Stubs,
     /// Files that are dirty.
     locals: Arc<AtomicU64>,
@@ -162,7 +166,8 @@ impl<S: Store> Fs<S> {
             here: (!options.patterns.is_empty()).then(|| Here::new(Disk::new(contents.root()), &prefix)),
             yard: Yard::new(contents.staging_dir(), contents.lost_dir()),
             stubs: Stubs::open(&contents.uploads_dir()),
-            lanes: Lanes::new(&contents.uploads_dir(), options.part_size, options.upload_concurrency),
+            lanes: Arc::new(Lanes::new(&contents.uploads_dir(), options.part_size, options.upload_concurrency)),
+            renames: Renames::new(contents.renames_dir()),
             store,
             contents,
             options,
@@ -180,7 +185,7 @@ impl<S: Store> Fs<S> {
             told: Mutex::new(lru(nonsense::TOLD_LEN)),
             reopening: Mutex::new(lru(TICKETS_LEN)),
             invalidations,
-            names: RwLock::new(()),
+            names: Claims::default(),
             locals: Arc::default(),
             hidden: AtomicU64::new(0),
             hits: AtomicU64::new(0),

@@ -98,7 +98,7 @@ impl<S: Store> Fs<S> {
 
     /// `mode`: permission bits after the umask.
     pub async fn mkdir(&self, parent: NodeId, name: &OsStr, mode: u32, caller: Caller) -> Result<Found> {
-        let _names = self.names.read().await;
+        let _names = self.share_name(parent, &parse(parent, name)?).await?;
         let (name, key, above) = self.place(parent, name)?;
         let attr = self.attr_below(&above, Kind::Dir, mode, caller);
         if self.scope(&key) != Scope::Bucket {
@@ -117,7 +117,7 @@ impl<S: Store> Fs<S> {
         if target.len() > TARGET_MAX {
             return Err(Error::NameTooLong);
         }
-        let _names = self.names.read().await;
+        let _names = self.share_name(parent, &parse(parent, name)?).await?;
         let (name, key, above) = self.place(parent, name)?;
         let attr = Attr { size: target.len() as u64, ..self.attr_below(&above, Kind::Symlink, 0o777, caller) };
         if self.scope(&key) != Scope::Bucket {
@@ -185,7 +185,7 @@ impl<S: Store> Fs<S> {
     }
 
     async fn unlink_pinned(&self, parent: NodeId, name: &Name, file: &Arc<File>) -> Result<()> {
-        let _names = self.names.read().await;
+        let _names = self.share_name(parent, name).await?;
         // An upload under way ends first: deleting before it would let it bring the name back.
         let _turn = file.turn.lock().await;
         if self.is_own(file.id) {
@@ -234,7 +234,7 @@ impl<S: Store> Fs<S> {
     pub async fn rmdir(&self, parent: NodeId, name: &OsStr) -> Result<()> {
         let name = parse(parent, name)?;
         let id = self.held(parent, &name).await?;
-        let _names = self.names.read().await;
+        let _names = self.share_name(parent, &name).await?;
         let key = {
             let tree = self.tree();
             match tree.get(id) {

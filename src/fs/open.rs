@@ -38,7 +38,7 @@ use crate::{
 
 impl<S: Store> Fs<S> {
     /// A new file. Nothing of it is in the bucket before its first flush, unless it is to be exclusive: then an empty
-    /// object takes the name ([`super::claim`]).
+    /// object takes the name ([`super::exclusive`]).
     pub async fn create(
         &self,
         parent: NodeId,
@@ -59,7 +59,7 @@ impl<S: Store> Fs<S> {
         if !open.exclusive {
             return self.made(parent, name, &key, attr, open, &mut None);
         }
-        let _names = self.names.read().await;
+        let _names = self.share_name(parent, &name).await?;
         // A directory above may just have been renamed.
         let (name, key, _) = self.place(parent, raw)?;
         let _fence = self.fences.raise(&key);

@@ -3,7 +3,8 @@
 use std::{ffi::OsStr, sync::Arc};
 
 use super::{
-    Fs,
+    Fs, Payload,
+    claims::Claim,
     file::File,
     known::{self, Known},
     local::Way,
@@ -17,10 +18,15 @@ use crate::{
     model::{
         attr::Kind,
         key::{Key, Name},
+        rename::Extent,
+        tree::Tree,
         version::Version,
     },
-    store::{Require, Store},
-    upload::copy::copy_object,
+    store::{Headers, Require, SINGLE_MAX, Store},
+    upload::{
+        copy::copy_object,
+        journal::{Draft, Head, Journal},
+    },
 };
 
 /// How often a rename starts again because somebody else changed the source meanwhile.
@@ -36,62 +42,83 @@ pub(super) struct End {
 
 impl<S: Store> Fs<S> {
     pub async fn rename(&self, from: (NodeId, &OsStr), to: (NodeId, &OsStr), mode: RenameMode) -> Result<()> {
-        let from_name = parse(from.0, from.1)?;
-        let source = self.held(from.0, &from_name).await?;
-        let from = self.end(from.0, from_name)?;
-        let to = self.end(to.0, parse(to.0, to.1)?)?;
-        if from.key == to.key {
+        let from = (from.0, parse(from.0, from.1)?);
+        let to = (to.0, parse(to.0, to.1)?);
+        let source = self.held(from.0, &from.1).await?;
+        if from == to {
             return Ok(());
         }
-        let (kind, target) = {
-            let tree = self.tree();
-            let kind = tree.get(source).ok_or(Error::NotFound)?.kind;
-            if tree.is_below(to.parent, source) {
-                return Err(Error::Invalid);
-            }
-            let target = tree.child(to.parent, &to.name);
-            if let Some(node) = target.and_then(|id| tree.get(id)) {
-                match (kind, node.kind, mode) {
-                    (_, _, RenameMode::NoReplace) => return Err(Error::Exists),
-                    (Kind::Dir, Kind::Dir, _) => {}
-                    (Kind::Dir, _, _) => return Err(Error::NotDir),
-                    (_, Kind::Dir, _) => return Err(Error::IsDir),
-                    _ => {}
-                }
-            }
-            (kind, target)
+        let (kind, target) = self.check_rename(source, &to, mode)?;
+        let keys = |tree: &Tree<Payload>| {
+            let keys = [&from, &to].map(|(parent, name)| child_key(tree, *parent, name));
+            keys.into_iter().collect::<Result<Vec<Key>>>()
         };
-        if mode == RenameMode::NoReplace && self.is_taken(to.parent, &to.name, &to.key).await? {
-            return Err(Error::Exists);
-        }
-        let way = self.way(source, &to.key);
-        if kind == Kind::Dir && way != Way::Bucket {
-            return self.rename_dir_here(way, source, (&from, &to), mode).await;
+        if mode == RenameMode::NoReplace {
+            let key = child_key(&self.tree(), to.0, &to.1)?;
+            if self.is_taken(to.0, &to.1, &key).await? {
+                return Err(Error::Exists);
+            }
         }
         if kind == Kind::Dir {
-            return self.rename_dir(source, &from, &to, target).await;
+            // No change below the directory may be on its way to a name that goes.
+            let _claim = self.own(keys).await?;
+            if self.tree().child(from.0, &from.1) != Some(source) {
+                return Err(Error::Stale);
+            }
+            let (_, target) = self.check_rename(source, &to, mode)?;
+            let (from, to) = (&self.end(from)?, &self.end(to)?);
+            return match self.way(source, &to.key) {
+                Way::Bucket => self.rename_dir(source, from, to, target, mode).await,
+                Way::Here => self.shift(source, None, from, to, mode).await,
+                Way::Give => self.give_dir(source, from, to).await,
+                // Rare, and mv does it file by file.
+                Way::Take => Err(Error::CrossDevice),
+            };
         }
         let file = self.pin(source)?.ok_or(Error::Stale)?;
         let over = match target.map(|target| self.pin(target)).transpose() {
             Ok(over) => over.flatten(),
             Err(_) => None, // gone meanwhile
         };
-        let done = self.rename_pinned(&file, over.as_ref(), &from, &to, mode).await;
+        let done = match self.share(keys).await {
+            Ok(claim) => self.rename_pinned(claim, &file, over.as_ref(), (from, to), mode).await,
+            Err(err) => Err(err),
+        };
         for file in over.iter().chain([&file]) {
             self.let_go(file).await;
         }
         done
     }
 
+    /// What the source is, and the node at the target, if what the tree knows of them allows the rename.
+    fn check_rename(&self, source: NodeId, to: &(NodeId, Name), mode: RenameMode) -> Result<(Kind, Option<NodeId>)> {
+        let tree = self.tree();
+        let kind = tree.get(source).ok_or(Error::NotFound)?.kind;
+        if tree.is_below(to.0, source) {
+            return Err(Error::Invalid);
+        }
+        let target = tree.child(to.0, &to.1);
+        if let Some(node) = target.and_then(|id| tree.get(id)) {
+            match (kind, node.kind, mode) {
+                (_, _, RenameMode::NoReplace) => return Err(Error::Exists),
+                (Kind::Dir, Kind::Dir, _) => {}
+                (Kind::Dir, _, _) => return Err(Error::NotDir),
+                (_, Kind::Dir, _) => return Err(Error::IsDir),
+                _ => {}
+            }
+        }
+        Ok((kind, target))
+    }
+
     async fn rename_pinned(
         &self,
+        _claim: Claim,
         file: &Arc<File>,
         over: Option<&Arc<File>>,
-        from: &End,
-        to: &End,
+        (from, to): ((NodeId, Name), (NodeId, Name)),
         mode: RenameMode,
     ) -> Result<()> {
-        let _names = self.names.read().await;
+        let (from, to) = (&self.end(from)?, &self.end(to)?);
         let mut both: Vec<&Arc<File>> = over.into_iter().chain([file]).collect();
         both.sort_by_key(|file| file.id);
         let mut turns = Vec::new();
@@ -116,7 +143,7 @@ impl<S: Store> Fs<S> {
         }
     }
 
-    pub(super) fn end(&self, parent: NodeId, name: Name) -> Result<End> {
+    fn end(&self, (parent, name): (NodeId, Name)) -> Result<End> {
         let key = child_key(&self.tree(), parent, &name)?;
         Ok(End { parent, name, key })
     }
@@ -186,40 +213,83 @@ impl<S: Store> Fs<S> {
 
     async fn rename_clean(&self, file: &Arc<File>, from: &End, to: &End, mode: RenameMode) -> Result<()> {
         let _fences = [&from.key, &to.key].map(|key| self.fences.raise(key));
-        let exclusive = mode == RenameMode::NoReplace && self.conditional().copy.works();
+        let exclusive = mode == RenameMode::NoReplace;
         for _ in 0..TRIES {
             let object = self.store.head(&from.key).await?;
             let attr = known::changed(&self.options, known::file_attr(&self.options, &object), clock::wall());
             let mut headers = known::renamed_headers(&object.headers, &to.key);
             known::keep_times(&self.options, &mut headers, &attr);
-            let require = if exclusive { Require::Absent } else { Require::Anything };
+            let can =
+                if object.version.size > SINGLE_MAX { self.conditional().complete } else { self.conditional().copy };
+            let require = if exclusive && can.works() { Require::Absent } else { Require::Anything };
+            // Before the journal, so that who ends the rename needs no more than to delete.
+            self.keep_parent(from.parent, &from.key).await?;
+            let mut journal = self.write_down(from, to, &object.version, &headers).await;
             let asked = clock::now();
             let source_version = (&from.key, &object.version);
             let copied = copy_object(&*self.store, &self.lanes, source_version, &to.key, headers, require).await;
             let version = match copied {
                 Ok(version) => version,
-                Err(Error::Stale) => continue,
-                Err(err) => return Err(err),
+                Err(err) => {
+                    journal.into_iter().for_each(Journal::end);
+                    if matches!(err, Error::Stale) {
+                        continue;
+                    }
+                    return Err(err);
+                }
             };
-            self.keep_parent(from.parent, &from.key).await?;
+            if let Some(journal) = &mut journal
+                && let Err(err) = journal.copied(0, &object.version, &version)
+            {
+                log::debug!("the journal of the rename of {}: {err}", from.key);
+            }
             // Before the old key goes: who reads on gets the bytes under the new one.
             self.contents.moved((&from.key, &object.version), (&to.key, &version));
-            self.delete_if(&from.key, &object.version).await?;
+            let deleted = self.delete_if(&from.key, &object.version).await;
+            // After a failure both names remain, and the caller knows.
+            journal.into_iter().for_each(Journal::end);
+            deleted?;
             self.move_node(file.id, from, to);
-            let mut state = file.state.write().await;
-            let same = state.version.as_ref().is_some_and(|known| known.same_content(&object.version));
-            if same {
-                state.version = Some(version.clone());
-            }
-            if let Some(node) = self.tree().get_mut(file.id).filter(|node| !node.payload.is_local())
-                && (same || node.opens <= 1)
-            {
-                node.payload.pages = node.payload.pages.take().filter(|_| same).map(|_| version.clone());
-                node.payload.known = Known { version: Some(version), attr, asked: Some(asked) };
-            }
+            let known = Known { version: Some(version), attr, asked: Some(asked) };
+            self.renamed(file, &object.version, known).await;
             return Ok(());
         }
         Err(Error::Stale)
+    }
+
+    /// Writes down that a file is going to be renamed. Without a journal both names may remain if this process is killed,
+    /// which is no reason to refuse.
+    async fn write_down(&self, from: &End, to: &End, source: &Version, headers: &Headers) -> Option<Journal> {
+        let head = Head {
+            extent: Extent::Object,
+            from: from.key.clone(),
+            to: to.key.clone(),
+            over: false,
+            headers: Some(headers.clone()),
+        };
+        let begun = match Draft::new(&self.renames.dir, head) {
+            Ok(mut draft) => match draft.plan(&from.key, source) {
+                Ok(()) => draft.begin().await,
+                Err(err) => Err(err),
+            },
+            Err(err) => Err(err),
+        };
+        begun.inspect_err(|err| log::warn!("{} is renamed without a journal: {err}", from.key)).ok()
+    }
+
+    /// A file has its new name. `was`: what was copied.
+    async fn renamed(&self, file: &Arc<File>, was: &Version, known: Known) {
+        let mut state = file.state.write().await;
+        let same = state.version.as_ref().is_some_and(|known| known.same_content(was));
+        if same {
+            state.version.clone_from(&known.version);
+        }
+        if let Some(node) = self.tree().get_mut(file.id).filter(|node| !node.payload.is_local())
+            && (same || node.opens <= 1)
+        {
+            node.payload.pages = node.payload.pages.take().filter(|_| same).and_then(|_| known.version.clone());
+            node.payload.known = known;
+        }
     }
 
     /// The key goes only if it is still what was copied: another host may have written it anew.

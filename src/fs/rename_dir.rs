@@ -1,59 +1,166 @@
 //! rename of directories: every object below is copied, then all old keys are deleted.
 //!
 //! Nothing is deleted before everything is copied, and a failure while copying takes the copies back, so at every moment
-//! each object is there under one of its names at least.
+//! each object is there under one of its names at least. A journal on the local disk tells the next run of this mount
+//! where this one was; see [`crate::model::rename`] for what that does then.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    sync::Arc,
-};
+use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
-use tokio::{sync::Semaphore, task::JoinSet};
 
-use super::{Fs, known, lock, rename::End, types::NodeId};
+use super::{
+    Fs,
+    file::File,
+    known,
+    rename::End,
+    types::{NodeId, RenameMode},
+};
 use crate::{
-    clock,
-    config::FsOptions,
     error::{Error, Result},
-    model::{key::Key, version::Version},
-    store::{Copy, Entry, List, PAGE_MAX, Require, SINGLE_MAX, Store},
+    model::{
+        key::Key,
+        patterns::Scope,
+        rename::{Extent, Step},
+    },
+    store::{List, Require, Store},
+    upload::journal::{Draft, Head, Journal},
 };
 
-/// Copies in flight: what one host may ask of a bucket without being told to slow down.
-const PARALLEL: usize = 16;
-
 impl<S: Store> Fs<S> {
-    pub(super) async fn rename_dir(&self, source: NodeId, from: &End, to: &End, target: Option<NodeId>) -> Result<()> {
-        // No upload below the directory may be on its way to a name that goes.
-        let _names = self.names.write().await;
+    /// The caller owns both names.
+    pub(super) async fn rename_dir(
+        &self,
+        source: NodeId,
+        from: &End,
+        to: &End,
+        target: Option<NodeId>,
+        mode: RenameMode,
+    ) -> Result<()> {
         if target.is_some_and(|target| self.has_local(&self.tree(), target)) {
             return Err(Error::NotEmpty);
         }
         self.upload_below(source).await?;
-        let _fences = [&from.key, &to.key].map(|key| self.fences.raise(key));
-        self.check_empty(&to.key).await?;
-        let entries = self.below(&from.key).await?;
-        self.check_below(&entries, from, to)?;
-        let touched = entries.iter().flat_map(|entry| [entry.key.clone(), moved(&entry.key, from, to)]);
-        let _below: Vec<_> = touched.map(|key| self.fences.raise(&key)).collect();
-        let copies = self.copy_all(&entries, from, to).await?;
-        self.keep_parent_of_dir(from).await?;
-        for (from, to) in &copies {
-            self.contents.moved((&from.key, &from.version), (&to.key, &to.version));
+        let _fences = [&from.key, &to.key].map(|key| self.fences.raise_tree(key));
+        self.check_below(from, to)?;
+        let journal = match self.resume(&from.key, &to.key).await? {
+            Some(finished) => finished,
+            None => self.move_objects(source, from, to, mode).await?,
+        };
+        self.move_dir(source, from, to);
+        self.forget_below(&[&from.key, &to.key]);
+        if let Err(err) = self.follow(source, &journal).await {
+            log::warn!(
+                "{} is renamed to {}; who has a file below it open may have to open it again: {err}",
+                from.key,
+                to.key
+            );
         }
-        let keys = deepest_first(&from.key, &entries);
-        for batch in keys.chunks(usize::from(PAGE_MAX)) {
-            if let Some((key, err)) = self.store.delete_many(batch).await?.into_iter().next() {
-                log::error!("{} is renamed to {}, but {key} could not be deleted: {err}", from.key, to.key);
+        journal.end();
+        Ok(())
+    }
+
+    /// The rename in the bucket.
+    async fn move_objects(&self, source: NodeId, from: &End, to: &End, mode: RenameMode) -> Result<Journal> {
+        let over = self.empty_target(&to.key).await?;
+        let exclusive = mode == RenameMode::NoReplace;
+        if exclusive && over {
+            return Err(Error::Exists);
+        }
+        if exclusive {
+            // It is by the marker that one of two hosts is first.
+            self.make_marker(source, &from.key).await?;
+        }
+        let mover = self.mover();
+        let head = Head { extent: Extent::Tree, from: from.key.clone(), to: to.key.clone(), over, headers: None };
+        let draft = Draft::new(&self.renames.dir, head.clone())?;
+        let mut journal =
+            mover.plan(draft, &head, self.options.rename_limit.into(), |key| self.scope(key) != Scope::Local).await?;
+        let copied = match mover.copy_all(&mut journal).await {
+            // Another host was first. Nothing is copied, so nothing is ours there, however equal.
+            Err(Error::Exists) => {
+                journal.end();
+                return Err(if exclusive { Error::Exists } else { Error::NotEmpty });
+            }
+            Ok(()) => self.keep_parent_of_dir(from).await,
+            failed => failed,
+        };
+        let begun = match copied {
+            Ok(()) => journal.begin_deleting().await,
+            Err(err) => Err((journal, err)),
+        };
+        let journal = match begun {
+            Ok(journal) => journal,
+            Err((journal, err)) => {
+                self.give_up(journal, &err).await;
                 return Err(err);
             }
+        };
+        let moving = |step: &Step| {
+            if let Some(copy) = &step.copy {
+                self.contents.moved((&step.from, &step.source), (&step.to, copy));
+            }
+        };
+        let mut deleted = mover.delete_sources(&journal, false, moving).await;
+        if let Err(err) = &deleted {
+            // There is no way back any more, so the way on is worth another try.
+            log::warn!("rename {} to {}: {err}; deleting the old names once more", from.key, to.key);
+            deleted = mover.delete_sources(&journal, false, moving).await;
         }
-        self.move_dir(source, from, to);
-        lock(&self.memory).clear();
-        lock(&self.listings).clear();
-        self.follow(source, &copies).await;
-        Ok(())
+        match deleted {
+            Ok(_) => Ok(journal),
+            Err(err) => {
+                log::error!(
+                    "{} is copied to {}, but not all old names could be deleted: {err}; repeat the rename, or the next mount does it",
+                    from.key,
+                    to.key
+                );
+                self.stick(journal);
+                Err(err)
+            }
+        }
+    }
+
+    async fn give_up(&self, journal: Journal, err: &Error) {
+        let Head { from, to, .. } = journal.head().clone();
+        log::warn!("rename {from} to {to}: {err}; taking the copies back");
+        match self.mover().take_back(&journal).await {
+            Ok(0) => journal.end(),
+            Ok(kept) => {
+                log::warn!("rename {from} to {to}: {kept} objects of the target are not ours and stay");
+                journal.end();
+            }
+            Err(err) => {
+                log::error!(
+                    "copies of {from} stay below {to}: {err}; repeat the rename, or the next mount takes them back"
+                );
+                self.stick(journal);
+            }
+        }
+    }
+
+    /// Whether the directory is there, by its marker. Fails with `NotEmpty` if there is anything in it.
+    async fn empty_target(&self, key: &Key) -> Result<bool> {
+        let marker = key.marker();
+        let list = List { prefix: marker.as_str().to_owned(), max: 2, ..List::default() };
+        let page = self.store.list(list).await?;
+        if page.entries.iter().any(|entry| entry.key != marker) {
+            return Err(Error::NotEmpty);
+        }
+        Ok(!page.entries.is_empty())
+    }
+
+    /// Makes an implicit directory an explicit one.
+    async fn make_marker(&self, dir: NodeId, key: &Key) -> Result<()> {
+        let attr = self.tree().get(dir).map(|node| node.payload.known.attr).ok_or(Error::Stale)?;
+        let marker = key.marker();
+        match self.store.head(&marker).await {
+            Ok(_) => Ok(()),
+            Err(Error::NotFound) => {
+                let headers = known::new_headers(&self.options, &marker, &attr, b"");
+                self.store.put(&marker, Bytes::new(), &headers, Require::Anything).await.map(drop)
+            }
+            Err(err) => Err(err),
+        }
     }
 
     /// Files below that are dirty over an object are uploaded first; those that were never uploaded just follow.
@@ -74,63 +181,6 @@ impl<S: Store> Fs<S> {
             }
         }
         Ok(())
-    }
-
-    /// All objects of a directory, its marker included. Fails with `CrossDevice` above the limit.
-    async fn below(&self, dir: &Key) -> Result<Vec<Entry>> {
-        let mut entries = Vec::new();
-        let mut token = None;
-        loop {
-            let page =
-                self.store.list(List { prefix: dir.marker().as_str().to_owned(), token, ..List::default() }).await?;
-            entries.extend(page.entries);
-            if entries.len() > self.options.rename_limit as usize || entries.iter().any(|e| e.version.size > SINGLE_MAX)
-            {
-                return Err(Error::CrossDevice);
-            }
-            token = page.next;
-            if token.is_none() {
-                return Ok(entries);
-            }
-        }
-    }
-
-    /// Copies everything, or nothing. Gives what was copied to what.
-    async fn copy_all(&self, entries: &[Entry], from: &End, to: &End) -> Result<Vec<(Entry, Entry)>> {
-        let lanes = Arc::new(Semaphore::new(PARALLEL));
-        let mut tasks = JoinSet::new();
-        for entry in entries.iter().cloned() {
-            let lane = Arc::clone(&lanes).acquire_owned().await.expect("never closed");
-            let (store, target) = (Arc::clone(&self.store), moved(&entry.key, from, to));
-            // The directory itself is what is renamed; all else only finds itself elsewhere.
-            let renamed = (entry.key == from.key.marker()).then(|| self.options.clone());
-            tasks.spawn(async move {
-                let copied = copy_one(&*store, &entry, &target, renamed.as_ref()).await;
-                drop(lane);
-                match copied {
-                    Ok(version) => Ok((entry, Entry { key: target, version })),
-                    Err(err) => Err((target, err)),
-                }
-            });
-        }
-        let (mut made, mut failed) = (Vec::new(), None);
-        while let Some(done) = tasks.join_next().await {
-            match done {
-                Ok(Ok(copy)) => made.push(copy),
-                Ok(Err(failure)) => failed = Some(failure),
-                Err(err) => failed = Some((to.key.clone(), Error::unavailable(err))),
-            }
-        }
-        let Some((key, err)) = failed else { return Ok(made) };
-        log::warn!("rename {} to {}: {key}: {err}; taking the copies back", from.key, to.key);
-        // All of them: a copy whose answer was lost may be there too. Nothing else was, the target was empty.
-        let made: Vec<Key> = entries.iter().map(|entry| moved(&entry.key, from, to)).collect();
-        for batch in made.chunks(usize::from(PAGE_MAX)) {
-            if let Err(err) = self.store.delete_many(batch).await {
-                log::error!("copies of {} stay below {}: {err}", from.key, to.key);
-            }
-        }
-        Err(err)
     }
 
     /// As for a file: the last key below an implicit directory does not take the directory with it.
@@ -155,56 +205,32 @@ impl<S: Store> Fs<S> {
     }
 
     /// What is known below a renamed directory is asked for again; who has a file open reads on under its new key.
-    async fn follow(&self, source: NodeId, copies: &[(Entry, Entry)]) {
-        let copies: HashMap<&Key, &(Entry, Entry)> = copies.iter().map(|copy| (&copy.1.key, copy)).collect();
-        let mut open = Vec::new();
+    async fn follow(&self, source: NodeId, journal: &Journal) -> Result<()> {
+        let mut open: HashMap<Key, Arc<File>> = HashMap::new();
         {
             let mut tree = self.tree();
             let below: Vec<NodeId> = tree.iter().map(|(id, _)| id).filter(|&id| tree.is_below(id, source)).collect();
             for id in below {
-                let copy = tree.key(id).and_then(|key| copies.get(&key).copied());
+                let key = tree.key(id);
                 let Some(node) = tree.get_mut(id).filter(|node| !node.payload.is_local()) else { continue };
                 node.payload.known.asked = None;
-                open.extend(node.payload.file.clone().zip(copy));
+                open.extend(key.zip(node.payload.file.clone()));
             }
         }
-        for (file, (from, to)) in open {
-            let mut state = file.state.write().await;
-            if state.version.as_ref().is_some_and(|version| version.same_content(&from.version)) {
-                state.version = Some(to.version.clone());
+        let mut steps = journal.steps()?;
+        while !open.is_empty() {
+            let (_, block) = steps.next_block()?;
+            if block.is_empty() {
+                break;
+            }
+            for step in block {
+                let (Some(file), Some(copy)) = (open.remove(&step.to), step.copy) else { continue };
+                let mut state = file.state.write().await;
+                if state.version.as_ref().is_some_and(|version| version.same_content(&step.source)) {
+                    state.version = Some(copy);
+                }
             }
         }
+        Ok(())
     }
-}
-
-/// Everything that goes with a directory, what is below before what it is in, and markers also where there was none: a
-/// server that keeps a tree (SeaweedFS) removes only empty directories, and each of them by itself.
-fn deepest_first(dir: &Key, entries: &[Entry]) -> Vec<Key> {
-    let mut keys: BTreeSet<Key> = entries.iter().map(|entry| entry.key.clone()).collect();
-    for entry in entries {
-        let rest = entry.key.as_str().strip_prefix(dir.as_str()).unwrap_or_default();
-        keys.extend(rest.match_indices('/').map(|(at, _)| Key::new(&format!("{dir}{}", &rest[..=at]))));
-    }
-    keys.into_iter().rev().collect()
-}
-
-/// Names stay the same below a directory, and with them types and all other headers.
-async fn copy_one<S: Store>(store: &S, entry: &Entry, target: &Key, renamed: Option<&FsOptions>) -> Result<Version> {
-    if entry.key.is_marker() && entry.version.size == 0 {
-        // Not every server copies markers (SeaweedFS does not); nothing but headers is in them.
-        let marker = store.head(&entry.key).await?;
-        let mut headers = marker.headers.clone();
-        if let Some(options) = renamed {
-            let attr = known::changed(options, known::dir_attr(options, Some(&marker)), clock::wall());
-            known::keep_times(options, &mut headers, &attr);
-        }
-        return store.put(target, Bytes::new(), &headers, Require::Anything).await;
-    }
-    let Version { etag, size, .. } = entry.version.clone();
-    store.copy(&entry.key, target, Copy { size: Some(size), source: Some(etag), ..Copy::default() }).await
-}
-
-fn moved(key: &Key, from: &End, to: &End) -> Key {
-    let rest = key.as_str().strip_prefix(from.key.as_str()).unwrap_or_default();
-    Key::new(&format!("{}{rest}", to.key))
 }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::{
     Fs,
     known::{self, Known},
+    names::parse,
     types::{Caller, Found, NodeId},
 };
 use crate::{
@@ -26,7 +27,7 @@ impl<S: Store> Fs<S> {
     pub async fn mknod(&self, parent: NodeId, name: &OsStr, (mode, rdev): (u32, u32), caller: Caller) -> Result<Found> {
         let kind = Kind::from_mode(mode).filter(|kind| kind.is_special() && self.options.perms == Perms::Stored);
         let kind = kind.ok_or(Error::NotPermitted)?;
-        let _names = self.names.read().await;
+        let _names = self.share_name(parent, &parse(parent, name)?).await?;
         let (name, key, above) = self.place(parent, name)?;
         if self.scope(&key) != Scope::Bucket {
             return Err(Error::NotPermitted);

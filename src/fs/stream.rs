@@ -70,7 +70,7 @@ impl<S: Store> Fs<S> {
             if stream.is_some() { None } else { Some(dirty.staging.read(0..HEAD.min(dirty.size)).unwrap_or_default()) }
         };
         // The key must stay what it is: parts for another would be worth nothing.
-        let Ok(_names) = self.names.try_read() else { return };
+        let Some(_names) = self.try_share_node(file.id) else { return };
         // Without a name it was unlinked, and goes nowhere.
         let Some(key) = self.tree().key(file.id) else { return };
         if let Some(head) = head {

@@ -4,5 +4,6 @@ pub mod attr;
 pub mod extents;
 pub mod key;
 pub mod patterns;
+pub mod rename;
 pub mod tree;
 pub mod version;

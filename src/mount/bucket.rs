@@ -39,6 +39,10 @@ use crate::{
 /// How long a mount waits for what an earlier run left to be cleaned up: it costs money, not correctness.
 const LEFTOVERS_LIMIT: Duration = Duration::from_secs(10);
 
+/// How long a mount waits for renames of an earlier run to be ended; then they go on beside it. Below the 90 s that
+/// systemd gives a start.
+const RENAMES_LIMIT: Duration = Duration::from_mins(1);
+
 /// Between attempts to reach a bucket that was away when the mount started.
 const HEAL_PAUSE: Duration = Duration::from_secs(10);
 
@@ -73,6 +77,10 @@ async fn open(options: &Options) -> Result<Opened<Bucket>, MountError> {
     if !reached {
         tokio::spawn(heal(Arc::clone(&fs), Arc::clone(&store), options.clone(), Arc::clone(&found)));
     } else if !options.fs.read_only {
+        let renames = tokio::spawn(recover_renames(Arc::clone(&fs)));
+        if timeout(RENAMES_LIMIT, renames).await.is_err() {
+            log::warn!("renames of an earlier run take long to be ended: the mount does not wait for them");
+        }
         match timeout(LEFTOVERS_LIMIT, fs.abort_leftovers()).await {
             Ok(Ok(0)) => {}
             Ok(Ok(count)) => log::info!("ended {count} unfinished uploads of an earlier run"),
@@ -102,6 +110,9 @@ async fn heal(fs: Arc<Fs<Bucket>>, store: Arc<Bucket>, options: Options, found: 
     let (findings, due) = probing::ask(store.store(), &options).await;
     fs.set_conditional(findings.conditional);
     *found.lock().expect("nothing panics while it holds this lock") = findings;
+    if !options.fs.read_only {
+        recover_renames(Arc::clone(&fs)).await;
+    }
     if due {
         look_deeper(fs, store, options, found).await;
     }
@@ -112,6 +123,13 @@ async fn look_deeper(fs: Arc<Fs<Bucket>>, store: Arc<Bucket>, options: Options, 
     if let Some(findings) = probing::ask_deeper(store.store(), &options, fs.conditional()).await {
         fs.set_conditional(findings.conditional);
         *found.lock().expect("nothing panics while it holds this lock") = findings;
+    }
+}
+
+async fn recover_renames(fs: Arc<Fs<Bucket>>) {
+    let (count, open) = fs.recover_renames().await;
+    if count > 0 {
+        log::info!("renames of an earlier run: {count}, of which {open} could not be ended");
     }
 }
 

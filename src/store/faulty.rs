@@ -45,7 +45,16 @@ struct Plan {
     faults: Vec<Fault>,
     delays: Vec<(Option<Op>, Duration)>,
     outage: Option<Error>,
+    stop: Option<Stop>,
     calls: VecDeque<Call>,
+}
+
+#[derive(Debug)]
+struct Stop {
+    /// Calls that still pass.
+    left: u64,
+    side: Side,
+    stopped: watch::Sender<bool>,
 }
 
 #[derive(Debug)]
@@ -73,6 +82,8 @@ struct Fate {
     after: Option<Error>,
     cut: Option<u64>,
     gates: Vec<(Side, Gate)>,
+    /// It never returns.
+    stops: Option<(Side, watch::Sender<bool>)>,
 }
 
 impl<S> Faulty<S> {
@@ -93,6 +104,14 @@ impl<S> Faulty<S> {
     /// Breaks the body of the `n`-th GET from now (1 is the next) after `bytes`.
     pub fn cut(&self, n: u64, bytes: u64) {
         self.add(Some(Op::Get), n, What::Cut(bytes));
+    }
+
+    /// Stops the world at the `n`-th call from now (1 is the next), as the bucket sees a process that is killed: that call
+    /// and all later ones never return, and only that one may have its effect. Ends with [`Faulty::heal`], for new calls.
+    pub fn stop_at(&self, n: u64, side: Side) -> Stopped {
+        let (stopped, seen) = watch::channel(false);
+        self.plan().stop = Some(Stop { left: n.checked_sub(1).expect("calls are counted from 1"), side, stopped });
+        Stopped { seen }
     }
 
     /// Fails every call before its effect, until `None`.
@@ -124,6 +143,7 @@ impl<S> Faulty<S> {
         plan.faults.clear();
         plan.delays.clear();
         plan.outage = None;
+        plan.stop = None;
     }
 
     /// Whether some fault has not struck yet.
@@ -166,6 +186,16 @@ impl Plan {
             held |= strikes && matches!(fault.what, What::Hold(..));
             strikes
         };
+        if let Some(stop) = &mut self.stop {
+            match stop.left {
+                0 if *stop.stopped.borrow() => fate.stops = Some((Side::Before, stop.stopped.clone())),
+                0 => fate.stops = Some((stop.side, stop.stopped.clone())),
+                _ => stop.left -= 1,
+            }
+            if let Some((_, stopped)) = &fate.stops {
+                stopped.send_replace(true);
+            }
+        }
         for fault in self.faults.extract_if(.., due) {
             match fault.what {
                 What::Fail(Side::Before, err) => fate.before = Some(err),
@@ -197,11 +227,17 @@ impl<S: Store> Faulty<S> {
             tokio::time::sleep(fate.delay).await;
         }
         pass(&fate.gates, Side::Before).await;
+        if matches!(fate.stops, Some((Side::Before, _))) {
+            return std::future::pending().await;
+        }
         if let Some(err) = fate.before {
             return Err(err);
         }
         let answer = call.await;
         pass(&fate.gates, Side::After).await;
+        if fate.stops.is_some() {
+            return std::future::pending().await;
+        }
         match fate.after {
             Some(err) => Err(err),
             None => answer.map(|answer| (answer, fate.cut)),
@@ -276,6 +312,21 @@ impl<S: Store> Store for Faulty<S> {
 
     async fn uploads(&self, prefix: &str) -> Result<Vec<Upload>> {
         self.run(Op::Uploads, prefix, self.store.uploads(prefix)).await
+    }
+}
+
+/// What a test waits for that stops the world.
+#[derive(Debug)]
+pub struct Stopped {
+    seen: watch::Receiver<bool>,
+}
+
+impl Stopped {
+    /// Returns when the world has stopped; never, if there are fewer calls.
+    pub async fn wait(&mut self) {
+        if self.seen.wait_for(|stopped| *stopped).await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 }
 

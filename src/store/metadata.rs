@@ -36,6 +36,9 @@ pub struct Stored {
     pub symlink_target: Option<String>,
 }
 
+/// Where the change time is.
+pub const CTIME: &str = "ctime";
+
 /// What is written of times.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Keep {

@@ -2,7 +2,11 @@
 
 pub mod copy;
 pub mod dirty;
+pub mod journal;
+mod layers;
+pub mod mover;
 pub mod multipart;
 pub mod plan;
+pub mod recover;
 pub mod staging;
 pub mod stub;

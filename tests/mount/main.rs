@@ -19,6 +19,7 @@ mod mounting;
 mod names;
 mod peers;
 mod program;
+mod recovery;
 mod renames;
 mod special;
 mod stored;

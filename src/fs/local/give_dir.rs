@@ -39,10 +39,10 @@ struct Sent {
 }
 
 impl<S: Store> Fs<S> {
-    /// `EXDEV` for one that is too large, or where something below is local-only under its new name as well.
-    pub(super) async fn give_dir(&self, source: NodeId, from: &End, to: &End) -> Result<()> {
+    /// `EXDEV` for one that is too large, or where something below is local-only under its new name as well. The caller
+    /// owns both names.
+    pub(in crate::fs) async fn give_dir(&self, source: NodeId, from: &End, to: &End) -> Result<()> {
         let here = self.here.as_ref().ok_or(Error::Stale)?;
-        let _names = self.names.write().await;
         self.check_empty_here(&to.key)?;
         self.check_empty(&to.key).await?;
         let (old, new) = (here.path(&from.key), here.path(&to.key));
@@ -124,7 +124,7 @@ impl<S: Store> Fs<S> {
 
     async fn deliver_all(&self, source: NodeId, from: &End, to: &End, sent: Sent) -> Result<()> {
         let here = self.here.as_ref().ok_or(Error::Stale)?;
-        // With names held exclusively nobody else locks more than one of them.
+        // Who owns the names can be sure that nobody else locks more than one of them.
         let files: Vec<Arc<File>> = sent.parcels.iter().filter_map(|(_, file, _)| file.clone()).collect();
         let mut states: HashMap<NodeId, RwLockWriteGuard<'_, State>> = HashMap::new();
         for file in &files {

@@ -11,7 +11,7 @@ use super::super::{
 use crate::{
     error::{Error, Result},
     model::{attr::Kind, key::Key, patterns::Scope},
-    store::{Entry, Require, Store},
+    store::{Require, Store},
 };
 
 /// The most local names that the rename of a directory looks through; at a microsecond each, a tenth of a second.
@@ -75,18 +75,11 @@ impl<S: Store> Fs<S> {
         self.store.delete(&end.key, Require::Anything).await
     }
 
-    /// Before a directory of the bucket is renamed: what is below must live afterwards where it lives now. `EXDEV` if
+    /// Before a directory of the bucket is renamed: what is below and lives here must live here afterwards. `EXDEV` if
     /// it does not; mv then copies, and each file goes where its new name belongs.
-    pub(in crate::fs) fn check_below(&self, entries: &[Entry], from: &End, to: &End) -> Result<()> {
+    pub(in crate::fs) fn check_below(&self, from: &End, to: &End) -> Result<()> {
         let Some(here) = &self.here else { return Ok(()) };
         self.check_empty_here(&to.key)?;
-        let moved = |key: &Key| {
-            let rest = key.as_str().strip_prefix(from.key.as_str()).unwrap_or_default();
-            self.scope(&Key::new(&format!("{}{rest}", to.key)))
-        };
-        if entries.iter().any(|entry| moved(&entry.key) == Scope::Local) {
-            return Err(Error::CrossDevice);
-        }
         let (old, new) = (here.path(&from.key), here.path(&to.key));
         let items = here.disk.walk(old, BELOW_MAX)?.ok_or(Error::CrossDevice)?;
         let leaves = items.iter().any(|item| {
@@ -101,30 +94,28 @@ impl<S: Store> Fs<S> {
     pub(in crate::fs) fn move_dir(&self, source: NodeId, from: &End, to: &End) {
         let Some(here) = &self.here else { return self.move_node(source, from, to) };
         let _turn = here.disk.turn();
-        let [old, new] = [from, to].map(|end| here.path(&end.key));
-        match here.disk.rename(old, new) {
-            Ok(()) | Err(Error::NotFound) => {}
-            Err(err) => log::error!("what is local-only below {} could not be renamed: {err}", from.key),
-        }
+        self.move_below(&from.key, &to.key);
         self.move_node(source, from, to);
     }
 
-    /// The rename of a directory that begins or ends here.
-    pub(in crate::fs) async fn rename_dir_here(
-        &self,
-        way: Way,
-        source: NodeId,
-        (from, to): (&End, &End),
-        mode: RenameMode,
-    ) -> Result<()> {
-        match way {
-            Way::Here => {
-                let _names = self.names.read().await;
-                self.shift(source, None, from, to, mode).await
-            }
-            Way::Give => self.give_dir(source, from, to).await,
-            // Rare, and mv does it file by file.
-            Way::Take | Way::Bucket => Err(Error::CrossDevice),
+    /// As [`Fs::move_dir`] for a rename that an earlier run began. What is local-only below the new name is not mixed
+    /// with it: somebody made that since.
+    pub(in crate::fs) fn catch_up(&self, from: &Key, to: &Key) {
+        let Some(here) = &self.here else { return };
+        let _turn = here.disk.turn();
+        match here.disk.has_any(here.path(to)) {
+            Ok(false) => self.move_below(from, to),
+            Ok(true) => log::warn!("what is local-only below {from} stays there: {to} has local-only names as well"),
+            Err(err) => log::error!("what is local-only below {from} stays there: {err}"),
+        }
+    }
+
+    /// Needs the turn of the local store.
+    fn move_below(&self, from: &Key, to: &Key) {
+        let Some(here) = &self.here else { return };
+        match here.disk.rename(here.path(from), here.path(to)) {
+            Ok(()) | Err(Error::NotFound) => {}
+            Err(err) => log::error!("what is local-only below {from} could not be renamed: {err}"),
         }
     }
 }

@@ -196,7 +196,7 @@ async fn bytes_that_lost_outlive_a_kill() {
     a.write("f", b"theirs").await.unwrap();
     lost(b.fs.fsync(open.fh).await);
     assert_eq!(std::fs::read_dir(b.dir.join("staging")).unwrap().count(), 2);
-    let b = b.killed(detect());
+    let b = b.killed_for(detect());
     let (data, note) = &b.kept()[0];
     assert_eq!((&data[..], &note["key"]), (&b"mine"[..], &"site/f".into()));
 }

@@ -257,3 +257,38 @@ async fn symlinks_cross_too() {
     let id = host.walk("m.tmp", host.who()).await.unwrap();
     assert_eq!((&host.fs.readlink(id).await.unwrap()[..], host.bucket.inner().keys()), (&b"to/where"[..], vec![]));
 }
+
+/// At whichever request the rename of a directory is killed, what is local-only below it is where the objects are.
+#[tokio::test]
+async fn local_names_follow_a_killed_rename_of_their_directory() {
+    let mut moved = 0;
+    for (n, side) in (1_u32..).flat_map(|n| [(n, Side::Before), (n, Side::After)]) {
+        assert!(n < 100, "the rename makes no end of requests");
+        let host = Arc::new(host("", "*.tmp"));
+        put(&host, "site/a/1", b"one");
+        put(&host, "site/a/2", b"two");
+        host.write("a/x.tmp", b"local").await.unwrap();
+        let mut stopped = host.bucket.stop_at(n.into(), side);
+        let acting = Arc::clone(&host);
+        let mut rename = tokio::spawn(async move { acting.rename("a", "b").await });
+        let done = tokio::select! {
+            done = &mut rename => Some(done.unwrap()),
+            () = stopped.wait() => None,
+        };
+        if let Some(done) = done {
+            done.unwrap();
+            break;
+        }
+        rename.abort();
+        assert!(rename.await.unwrap_err().is_cancelled());
+        host.bucket.heal();
+        let host = Arc::into_inner(host).expect("the rename has ended").killed();
+        assert_eq!((host.fs.recover_renames().await.1, host.journals()), (0, 0), "request {n} {side:?}");
+        let [there, other] = if host.bucket.inner().keys()[0].starts_with("site/a/") { ["a", "b"] } else { ["b", "a"] };
+        moved += u32::from(there == "b");
+        assert_eq!(host.ls(there).await.unwrap(), ["1", "2", "x.tmp"], "request {n} {side:?}");
+        assert_eq!(&host.read(&format!("{there}/x.tmp")).await.unwrap()[..], b"local");
+        assert!(matches!(host.stat(other).await, Err(Error::NotFound)));
+    }
+    assert!(moved > 0, "no kill came after the copies");
+}

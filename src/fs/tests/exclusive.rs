@@ -99,7 +99,7 @@ async fn the_next_run_removes_what_a_killed_one_left() {
     a.create_exclusively("another").await.unwrap();
     b.unlink("another").await.unwrap();
     b.create_exclusively("another").await.unwrap();
-    let a = a.killed(options());
+    let a = a.killed_for(options());
     a.fs.sweep().await;
     assert_eq!(a.bucket.inner().keys(), ["site/another", "site/closed", "site/theirs"]);
     assert_eq!(&a.kept()[0].0[..], b"mine");

@@ -12,7 +12,9 @@ mod local;
 mod model;
 mod perms;
 mod races;
+mod recovery;
 mod released;
+mod renames;
 mod sharing;
 
 use std::{
@@ -33,7 +35,7 @@ use super::{
     types::{Caller, DirName, Fh, Invalidation, NodeId, OpenMode, RenameMode, SetAttr, Stat},
 };
 use crate::{
-    cache::Contents,
+    cache::{Contents, OpenError},
     config::{CacheOptions, Conflict, Exclusive, FsOptions, Perms},
     error::{Error, Result},
     freshness::Freshness,
@@ -124,8 +126,14 @@ impl Host {
         Self::at(bucket, options, std::env::temp_dir().join(format!("originfs-fs-{}-{serial}", std::process::id())))
     }
 
-    /// The process is killed, and a new one has its cache directory.
-    pub(super) fn killed(mut self, options: FsOptions) -> Self {
+    /// The process is killed, and the host mounts again with what is on its disk.
+    pub(super) fn killed(self) -> Self {
+        let options = self.fs.options.clone();
+        self.killed_for(options)
+    }
+
+    /// The same with other options.
+    pub(super) fn killed_for(mut self, options: FsOptions) -> Self {
         let (bucket, dir) = (Arc::clone(&self.bucket), std::mem::take(&mut self.dir));
         drop(self);
         Self::at(&bucket, options, dir)
@@ -134,11 +142,22 @@ impl Host {
     /// With a cache directory that may be a former host's.
     pub(super) fn at(bucket: &Bucket, options: FsOptions, dir: PathBuf) -> Self {
         let cache = CacheOptions { dir: dir.clone(), size: Some(1 << 30), min_free: Some(0) };
-        let contents = Contents::open(Arc::clone(bucket), &cache, tokio::runtime::Handle::current()).unwrap();
+        let contents = loop {
+            match Contents::open(Arc::clone(bucket), &cache, tokio::runtime::Handle::current()) {
+                // A thread of the process that was killed still looks through its cache.
+                Err(OpenError::Locked(_)) => std::thread::yield_now(),
+                opened => break opened.unwrap(),
+            }
+        };
         let conditional = all(Support::Yes);
         let prefix = Prefix::parse("site").unwrap();
         let (fs, stale) = Fs::new(Arc::clone(bucket), contents, options, prefix, conditional);
         Self { fs, bucket: Arc::clone(bucket), stale: Mutex::new(stale), dir }
+    }
+
+    /// Journals of renames, whatever became of them.
+    pub(super) fn journals(&self) -> usize {
+        std::fs::read_dir(self.dir.join("renames")).unwrap().count()
     }
 
     pub(super) fn lost(&self) -> usize {

@@ -198,7 +198,7 @@ async fn what_is_made_below_a_directory_follows_its_rename() {
     host.mkdir("d").await.unwrap();
     host.write("d/f", b"x").await.unwrap();
     let dir = host.walk("d", host.who()).await.unwrap();
-    let mut held = host.bucket.hold(Op::DeleteMany, Side::Before);
+    let mut held = host.bucket.hold(Op::Delete, Side::Before);
     let rename = spawn(&host, |host| async move { host.rename("d", "e").await });
     held.wait_arrived().await;
     let mkdir =
@@ -222,7 +222,7 @@ async fn what_is_unlinked_below_a_directory_stays_away() {
     host.write("d/f", b"x").await.unwrap();
     let dir = host.walk("d", host.who()).await.unwrap();
     host.walk("d/f", host.who()).await.unwrap();
-    let mut held = host.bucket.hold(Op::DeleteMany, Side::Before);
+    let mut held = host.bucket.hold(Op::Delete, Side::Before);
     let rename = spawn(&host, |host| async move { host.rename("d", "e").await });
     held.wait_arrived().await;
     let unlink = spawn(&host, move |host| async move { host.fs.unlink(dir, OsStr::new("f")).await });

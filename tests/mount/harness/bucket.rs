@@ -16,7 +16,7 @@ use tokio::runtime::Runtime;
 
 use super::{
     Kind, Mount, Refused, eventually,
-    server::{Server, server},
+    server::{Server, own, server},
     wire::Wire,
 };
 
@@ -45,8 +45,16 @@ pub(crate) struct Bucket {
 impl Bucket {
     /// `None` where tests cannot mount; then the test is to return.
     pub(crate) fn fresh() -> Option<Self> {
+        server().map(Self::on)
+    }
+
+    /// On a server of its own, which the test may break. `None` where that cannot be.
+    pub(crate) fn alone() -> Option<Self> {
+        own().map(Self::on)
+    }
+
+    fn on(server: &'static Server) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let server = server()?;
         let unique = format!("t{}-{}", process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         // A bucket of SeaweedFS takes seven volumes, so there the tests share one; that proves prefixes, too.
         let (name, prefix) = match server.kind {
@@ -58,7 +66,7 @@ impl Bucket {
         if name != server.bucket {
             runtime.block_on(client.create_bucket().bucket(&name).send()).unwrap();
         }
-        Some(Self { server, name, prefix, client, runtime })
+        Self { server, name, prefix, client, runtime }
     }
 
     /// A name that nobody made a bucket of.
@@ -113,6 +121,23 @@ impl Bucket {
         let put = self.client.put_object().bucket(&self.name).key(self.key(name));
         let put = with(put.body(ByteStream::from(body.to_vec())));
         self.runtime.block_on(put.send()).unwrap();
+    }
+
+    /// Many small objects, each with its name as content.
+    pub(crate) fn put_many(&self, names: impl Iterator<Item = String>) {
+        let mut names = names.peekable();
+        self.runtime.block_on(async {
+            let mut puts = tokio::task::JoinSet::new();
+            while names.peek().is_some() || !puts.is_empty() {
+                while puts.len() < 16
+                    && let Some(name) = names.next()
+                {
+                    let put = self.client.put_object().bucket(&self.name).key(self.key(&name));
+                    puts.spawn(put.body(ByteStream::from(name.into_bytes())).send());
+                }
+                puts.join_next().await.unwrap().unwrap().unwrap();
+            }
+        });
     }
 
     pub(crate) fn delete(&self, name: &str) {

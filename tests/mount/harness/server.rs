@@ -1,6 +1,11 @@
 //! The S3 server under the mounts.
 
-use std::{env, sync::OnceLock};
+use std::{
+    env,
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    sync::OnceLock,
+};
 
 use super::{eventually, fresh_dir, outside};
 
@@ -49,6 +54,37 @@ pub(crate) fn server() -> Option<&'static Server> {
             })
         })
         .as_ref()
+}
+
+/// A server for one test alone, to be broken by its admin interface. `None` where tests cannot mount, or use another kind.
+pub(crate) fn own() -> Option<&'static Server> {
+    let shared = server()?;
+    if shared.kind != Kind::Dev {
+        println!("skipped: only the development server can be broken so");
+        return None;
+    }
+    // It ends with this process, as the shared one does.
+    Some(Box::leak(Box::new(start())))
+}
+
+impl Server {
+    /// A request to the admin interface; see `src/devs3/admin.rs`.
+    #[track_caller]
+    pub(crate) fn admin(&self, method: &str, what: &str, body: &str) -> serde_json::Value {
+        let mut stream = TcpStream::connect(self.endpoint.trim_start_matches("http://")).unwrap();
+        let head = format!("{method} /_admin/{what} HTTP/1.1\r\nhost: x\r\nconnection: close");
+        stream.write_all(format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len()).as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains(" 200 "), "{head}\n{body}");
+        serde_json::from_str(body).unwrap()
+    }
+
+    /// How many calls of `op` arrived since the log was cleared.
+    pub(crate) fn count(&self, op: &str) -> u64 {
+        self.admin("GET", "log", "")["counts"][op].as_u64().unwrap_or(0)
+    }
 }
 
 fn can_mount() -> bool {
