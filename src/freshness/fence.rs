@@ -13,6 +13,9 @@
 //! - A change that went on all the time: the stamp holds, or nothing could be learned during a long upload. What is
 //!   known of that key is its changer's to say ([`Fences::is_up`]), and the answer is good for all others.
 //! - A change before or after: the answer knows it, or the change will overwrite the answer.
+//!
+//! What a change made of its key goes into the view of its directory ([`super::views`]) before the fence is down. A
+//! change whose outcome nobody told, and one that overlapped another of the same key, leave the name unknown there.
 
 use std::{
     collections::{HashMap, hash_map::RandomState},
@@ -22,6 +25,7 @@ use std::{
 
 use tokio::sync::Notify;
 
+use super::{listing::Is, views::Views};
 use crate::model::key::Key;
 
 /// Counters of changes that keys share by their hash. Sharing costs a repeated question, never a wrong answer; 256 of
@@ -34,6 +38,7 @@ pub struct Fences {
     /// The last one is for all keys together.
     slots: Arc<[Slot]>,
     hasher: RandomState,
+    views: Arc<Views>,
 }
 
 #[derive(Debug, Default)]
@@ -44,10 +49,17 @@ struct Slot {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Changes in progress, by key. No entry is zero.
-    up: HashMap<Key, u32>,
+    /// Changes in progress, by key. None counts zero.
+    up: HashMap<Key, Up>,
     /// Begins and ends of changes.
     changes: u64,
+}
+
+#[derive(Debug, Default)]
+struct Up {
+    count: u32,
+    /// Of those in progress, some overlap or did.
+    overlap: bool,
 }
 
 /// A raised fence; dropping it lowers it.
@@ -56,6 +68,9 @@ pub struct Fence {
     slots: Arc<[Slot]>,
     at: usize,
     key: Key,
+    views: Arc<Views>,
+    /// The views know what became of the key.
+    told: bool,
 }
 
 /// The state of a fence when a question was asked.
@@ -65,23 +80,24 @@ pub struct Stamp {
     changes: u64,
 }
 
-impl Default for Fences {
-    fn default() -> Self {
-        Self { slots: (0..=SLOTS).map(|_| Slot::default()).collect(), hasher: RandomState::new() }
-    }
-}
-
 impl Fences {
+    /// Changes behind these fences show in `views`.
+    pub fn new(views: Arc<Views>) -> Self {
+        Self { slots: (0..=SLOTS).map(|_| Slot::default()).collect(), hasher: RandomState::new(), views }
+    }
+
     /// For the time of a change to `key`, its answers in flight included.
     pub fn raise(&self, key: &Key) -> Fence {
         let (at, key) = (self.slot(key), plain(key));
         {
             let mut state = lock(&self.slots[at]);
-            *state.up.entry(key.clone()).or_default() += 1;
+            let up = state.up.entry(key.clone()).or_default();
+            up.count += 1;
+            up.overlap |= up.count > 1;
             state.changes += 1;
         }
         lock(&self.slots[SLOTS]).changes += 1;
-        Fence { slots: Arc::clone(&self.slots), at, key }
+        Fence { slots: Arc::clone(&self.slots), at, key, views: Arc::clone(&self.views), told: false }
     }
 
     /// To be taken before asking about `key`; waits while its fence is up.
@@ -129,15 +145,32 @@ impl Fences {
     }
 }
 
+impl Fence {
+    /// The bucket confirmed the change: this is at the key now.
+    pub fn made(mut self, is: Is) {
+        let alone = !lock(&self.slots[self.at]).up.get(&self.key).is_some_and(|up| up.overlap);
+        self.views.set(&self.key, alone.then_some(is));
+        self.told = true;
+    }
+
+    /// No request was sent.
+    pub fn unused(mut self) {
+        self.told = true;
+    }
+}
+
 impl Drop for Fence {
     /// Counts for all keys before it is down, as [`Fences::is_up`] needs it.
     fn drop(&mut self) {
+        if !self.told {
+            self.views.set(&self.key, None);
+        }
         lock(&self.slots[SLOTS]).changes += 1;
         let slot = &self.slots[self.at];
         let mut state = lock(slot);
         state.changes += 1;
         match state.up.get_mut(&self.key) {
-            Some(up) if *up > 1 => *up -= 1,
+            Some(up) if up.count > 1 => up.count -= 1,
             _ => drop(state.up.remove(&self.key)),
         }
         drop(state);
@@ -160,12 +193,16 @@ mod tests {
 
     use super::*;
 
+    fn fences() -> Fences {
+        Fences::new(Views::new(Key::new("")))
+    }
+
     /// Nothing here takes as long, unless it hangs.
     const DEADLINE: Duration = Duration::from_secs(5);
 
     #[tokio::test]
     async fn an_answer_that_overlaps_a_change_does_not_hold() {
-        let fences = Fences::default();
+        let fences = fences();
         let key = Key::new("a/b");
         let before = fences.stamp(&key).await;
         assert!(fences.holds(before));
@@ -178,7 +215,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_asks_during_a_change_waits_for_its_end() {
-        let fences = Arc::new(Fences::default());
+        let fences = Arc::new(fences());
         let key = Key::new("a");
         let fence = fences.raise(&key);
         let waiting = tokio::spawn({
@@ -201,7 +238,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_long_upload_hinders_no_other_key() {
-        let fences = Fences::default();
+        let fences = fences();
         let [slow, other] = neighbours(&fences);
         let upload = fences.raise(&slow);
         let stamp = tokio::time::timeout(DEADLINE, fences.stamp(&other)).await.expect("it waits for another key");
@@ -215,7 +252,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_about_all_keys_does_not_outlive_the_begin_of_a_change() {
-        let fences = Fences::default();
+        let fences = fences();
         let before = fences.stamp_all();
         let _change = fences.raise(&Key::new("a"));
         assert!(!fences.holds(before));
@@ -224,7 +261,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_asks_waits_for_all_changes_of_the_key() {
-        let fences = Fences::default();
+        let fences = fences();
         let key = Key::new("a");
         let changes = [fences.raise(&key), fences.raise(&key.marker())];
         for change in changes {
@@ -237,7 +274,7 @@ mod tests {
 
     #[test]
     fn what_is_being_changed_is_known_by_key_and_by_directory() {
-        let fences = Fences::default();
+        let fences = fences();
         let change = fences.raise(&Key::new("site/a/b/"));
         assert!(fences.is_up(&Key::new("site/a/b")) && !fences.is_up(&Key::new("site/a")));
         let below = ["", "site", "site/a", "site/a/b", "sit"].map(|dir| fences.is_up_below(&Key::new(dir)));

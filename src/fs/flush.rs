@@ -13,6 +13,7 @@ use super::{
 use crate::{
     cache::{Content, Written},
     error::{Error, Result},
+    freshness::listing::Is,
     model::{
         attr::{Attr, Kind},
         key::{Key, Name},
@@ -73,7 +74,9 @@ impl<S: Store> Fs<S> {
         *tried = true;
         if let Some(sent) = self.send_copy(&key, dirty, attr).await? {
             let content = self.contents.get(&key, &sent.version);
+            let made = Is::File(sent.version.clone());
             self.publish(file, &mut state, &key, sent, content);
+            fence.made(made);
             return Ok(());
         }
         let (before, time_set) = (*writes, dirty.time_set);
@@ -109,13 +112,16 @@ impl<S: Store> Fs<S> {
         let sent = sent?;
         if state.writes != before || state.dirty.is_none() {
             // Somebody writes on: what this flush was for is in the bucket, and theirs will bring the rest.
+            fence.made(Is::File(sent.version.clone()));
             state.version = Some(sent.version);
             return Ok(());
         }
         let content = content.unwrap_or_else(|| self.adopt(&key, &state, &sent.version));
         let late = !same_headers(&sent.attr, &attr, time_set);
+        let made = Is::File(sent.version.clone());
         self.publish(file, &mut state, &key, sent, content);
-        drop((state, fence));
+        drop(state);
+        fence.made(made);
         if late { self.set_late(file, &key, attr, time_set).await } else { Ok(()) }
     }
 
@@ -218,8 +224,7 @@ impl<S: Store> Fs<S> {
         state.content = Some(content);
         state.version = Some(sent.version.clone());
         let mut tree = self.tree();
-        let parent = tree.get(file.id).and_then(|node| node.place.as_ref()).and_then(|(parent, _)| tree.key(*parent));
-        self.forget_key(key, parent.as_ref());
+        self.forget_key(key);
         if let Some(node) = tree.get_mut(file.id) {
             node.payload.pages = Some(sent.version.clone());
             let attr = Attr { size: sent.version.size, ..sent.attr };

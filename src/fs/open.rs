@@ -53,7 +53,7 @@ impl<S: Store> Fs<S> {
             if tree.child(parent, &name).is_some() {
                 return Err(Error::Exists);
             }
-            self.forget_key(&key, tree.key(parent).as_ref());
+            self.forget_key(&key);
             let known = Known { version: None, attr, asked: Some(clock::now()) };
             let id = tree.attach(parent, name, key.ino(), Kind::File, Payload::new(known)).ok_or(Error::Stale)?;
             let file = File::new(id, None, &self.locals);

@@ -16,6 +16,7 @@ use crate::{
     clock,
     config::FsOptions,
     error::{Error, Result},
+    freshness::listing::Is,
     model::{key::Key, version::Version},
     store::{Copy, Entry, List, PAGE_MAX, Require, SINGLE_MAX, Store},
 };
@@ -31,11 +32,12 @@ impl<S: Store> Fs<S> {
             return Err(Error::NotEmpty);
         }
         self.upload_below(source).await?;
-        let _fences = [&from.key, &to.key].map(|key| self.fences.raise(key));
+        let [leaves, comes] = [&from.key, &to.key].map(|key| self.fences.raise(key));
         self.check_empty(&to.key).await?;
         let entries = self.below(&from.key).await?;
         let touched = entries.iter().flat_map(|entry| [entry.key.clone(), moved(&entry.key, from, to)]);
-        let _below: Vec<_> = touched.map(|key| self.fences.raise(&key)).collect();
+        let ends = [from.key.marker(), to.key.marker()];
+        let _below: Vec<_> = touched.filter(|key| !ends.contains(key)).map(|key| self.fences.raise(&key)).collect();
         let copies = self.copy_all(&entries, from, to).await?;
         self.keep_parent_of_dir(from).await?;
         for (from, to) in &copies {
@@ -50,8 +52,12 @@ impl<S: Store> Fs<S> {
         }
         self.move_node(source, from, to);
         lock(&self.memory).clear();
-        lock(&self.listings).clear();
+        for end in [from, to] {
+            self.views.forget(&end.key);
+        }
         self.follow(source, &copies).await;
+        leaves.made(Is::Absent);
+        comes.made(Is::Dir);
         Ok(())
     }
 

@@ -13,6 +13,7 @@ use crate::{
     clock,
     config::Perms,
     error::{Error, Result},
+    freshness::listing::Is,
     model::attr::{Attr, Kind},
     store::{Require, Store},
 };
@@ -32,6 +33,9 @@ impl<S: Store> Fs<S> {
         let require = if self.conditional().absent.works() { Require::Absent } else { Require::Anything };
         let asked = clock::now();
         let version = self.store.put(&key, Bytes::new(), &headers, require).await?;
-        self.born(parent, name, &key, Known { version: Some(version), attr, asked: Some(asked) }, fence)
+        let made = Is::File(version.clone());
+        let found = self.born(parent, name, &key, Known { version: Some(version), attr, asked: Some(asked) })?;
+        fence.made(made);
+        Ok(found)
     }
 }

@@ -9,6 +9,7 @@ mod model;
 mod perms;
 mod races;
 mod released;
+mod views;
 
 use std::{
     ffi::OsStr,
