@@ -43,15 +43,7 @@ pub enum Is {
 impl Listing {
     /// Nothing yet; to be filled with the pages of the directory.
     pub fn new(asked: Instant, wall: i64) -> Self {
-        Self {
-            asked,
-            wall,
-            names: BTreeMap::new(),
-            marker: None,
-            hidden: 0,
-            whole: false,
-            unsure: BTreeSet::new(),
-        }
+        Self { asked, wall, names: BTreeMap::new(), marker: None, hidden: 0, whole: false, unsure: BTreeSet::new() }
     }
 
     /// A directory that was just made, and is as empty as it was absent before.

@@ -94,7 +94,8 @@ impl Views {
     pub fn learn(&self, key: &Key, asked: Instant, is: Is) {
         let Some((dir, name)) = place(key) else { return };
         let mut state = self.state();
-        let news = state.dirs.peek(&dir).is_some_and(|known| known.asked < asked && known.is(&name) != Some(is.clone()));
+        let news =
+            state.dirs.peek(&dir).is_some_and(|known| known.asked < asked && known.is(&name) != Some(is.clone()));
         if news {
             state.change(&dir, |listing| listing.set(name, Some(is)));
         }

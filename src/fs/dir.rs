@@ -134,7 +134,8 @@ impl<S: Store> Fs<S> {
                 }
                 (Some(Is::Dir), _) if node.kind == Kind::Dir => {}
                 // What is known is too fresh to be told apart by its time: as good as before, and no better.
-                (Some(Is::File(listed)), Some(version)) if version.modified.is_none() && listed.same_content(version) => {}
+                (Some(Is::File(listed)), Some(version))
+                    if version.modified.is_none() && listed.same_content(version) => {}
                 (Some(Is::Absent), _) => self.orphan(tree, child, &child_key),
                 (Some(_), _) => {
                     let shown = known.asked.take().is_some() && node.lookups > 0;

@@ -5,15 +5,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{
-    ask::Hint,
-    known::Seen,
-};
+use super::{ask::Hint, known::Seen};
 use crate::{
     cache::{Contents, SMALL},
     clock,
     error::{Error, Result},
-    freshness::{batch::Batches, listing::{Is, Listing}, serves, views::{Views, place}},
+    freshness::{
+        batch::Batches,
+        listing::{Is, Listing},
+        serves,
+        views::{Views, place},
+    },
     model::{
         key::{CONTROL, Key, Name},
         version::Version,
@@ -77,7 +79,9 @@ impl<S: Store> Line<S> {
                 break;
             }
         }
-        if dir == self.views.root() && let Some(name) = Name::from_key(CONTROL) {
+        if dir == self.views.root()
+            && let Some(name) = Name::from_key(CONTROL)
+        {
             listing.names.remove(&name);
         }
         Ok(asking.end(listing))
@@ -114,12 +118,7 @@ impl<S: Store> Line<S> {
     }
 
     /// One trip that revalidates, and fetches if need be: GET, with If-None-Match if the bytes of some version are here.
-    pub(super) async fn fetch(
-        &self,
-        contents: &Arc<Contents<S>>,
-        key: &Key,
-        here: Option<&Version>,
-    ) -> Result<Seen> {
+    pub(super) async fn fetch(&self, contents: &Arc<Contents<S>>, key: &Key, here: Option<&Version>) -> Result<Seen> {
         let get = Get { if_none_match: here.map(|version| version.etag.clone()), ..Get::default() };
         match self.store.get(key, get).await {
             Ok(Got::Same { modified }) => match here {

@@ -67,28 +67,36 @@ async fn under_an_age_a_listed_name_costs_one_head() {
 #[tokio::test(start_paused = true)]
 async fn own_changes_stay_in_the_view() {
     let host = a_minute_behind().await;
+    let d = host.walk("d", host.who()).await.unwrap();
+    let [a, b, sub, moved] = ["a", "b", "sub", "moved"].map(OsStr::new);
     host.write("d/a", b"1").await.unwrap();
     assert_eq!(host.requests(), [Op::Put]);
     assert_eq!((host.stat("d/a").await.unwrap().attr.size, host.ls("d").await.unwrap()), (1, names(&["a", "old"])));
-    host.rename("d/a", "d/b").await.unwrap();
+    assert!(is_absent(&host, "d/b").await);
+    host.fs.rename((d, a), (d, b), RenameMode::Replace).await.unwrap();
     assert_eq!(host.requests(), [Op::Head, Op::Copy, Op::Delete]);
     assert!(is_absent(&host, "d/a").await);
     assert_eq!(host.ls("d").await.unwrap(), ["b", "old"]);
-    host.unlink("d/b").await.unwrap();
+    host.fs.unlink(d, b).await.unwrap();
     assert_eq!(host.requests(), [Op::Delete]);
-    assert!(is_absent(&host, "d/b").await);
-    host.mkdir("d/sub").await.unwrap();
+    assert!(is_absent(&host, "d/b").await && is_absent(&host, "d/sub").await);
+    host.fs.mkdir(d, sub, 0o755, host.who()).await.unwrap();
     assert!(is_absent(&host, "d/sub/a").await);
     host.write("d/sub/a", b"1").await.unwrap();
     assert_eq!(host.ls("d/sub").await.unwrap(), ["a"]);
     assert_eq!(host.requests(), [Op::Put, Op::Put]);
-    host.rename("d/sub", "d/moved").await.unwrap();
+    host.fs.rename((d, sub), (d, moved), RenameMode::Replace).await.unwrap();
+    host.requests();
     assert!(is_absent(&host, "d/sub").await);
-    assert_eq!((host.ls("d/moved").await.unwrap(), host.ls("d").await.unwrap()), (names(&["a"]), names(&["moved/", "old"])));
+    assert_eq!(host.ls("d").await.unwrap(), ["moved/", "old"]);
+    assert_eq!(host.requests(), []);
+    assert_eq!(host.ls("d/moved").await.unwrap(), ["a"]);
     host.unlink("d/moved/a").await.unwrap();
-    host.rmdir("d/moved").await.unwrap();
+    host.fs.rmdir(d, moved).await.unwrap();
+    host.requests();
     assert!(is_absent(&host, "d/moved").await);
     assert_eq!(host.ls("d").await.unwrap(), ["old"]);
+    assert_eq!(host.requests(), []);
 }
 
 fn names(names: &[&str]) -> Vec<String> {
@@ -263,7 +271,8 @@ async fn a_listing_carries_sizes_without_a_request() {
     let fh = host.fs.opendir(d).await.unwrap();
     host.requests();
     let entries = host.fs.readdir(d, fh, 0, 100).await.unwrap();
-    let sizes: Vec<u64> = entries.iter().filter_map(|entry| host.fs.entry(d, fh, entry)).map(|f| f.stat.attr.size).collect();
+    let sizes: Vec<u64> =
+        entries.iter().filter_map(|entry| host.fs.entry(d, fh, entry)).map(|f| f.stat.attr.size).collect();
     assert_eq!(sizes, [12_345, 1]);
     assert_eq!(host.requests(), []);
 }
