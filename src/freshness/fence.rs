@@ -192,6 +192,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::{freshness::listing::Listing, model::key::Name};
 
     fn fences() -> Fences {
         Fences::new(Views::new(Key::new("")))
@@ -281,5 +282,29 @@ mod tests {
         assert_eq!(below, [true, true, true, false, false]);
         drop(change);
         assert!(!fences.is_up(&Key::new("site/a/b")) && !fences.is_up_below(&Key::new("")));
+    }
+
+    /// The view of a directory with nothing in it, and changes to it.
+    #[test]
+    fn views_know_what_was_made_and_doubt_what_was_not() {
+        let views = Views::new(Key::new(""));
+        views.begin(&Key::new("")).end(Listing::new(crate::clock::now(), 0));
+        let fences = Fences::new(Arc::clone(&views));
+        let is = |name: &str| views.get(&Key::new("")).unwrap().is(&Name::from_key(name).unwrap());
+        let raise = |name: &str| fences.raise(&Key::new(name));
+        raise("made/").made(Is::Dir);
+        assert_eq!(is("made"), Some(Is::Dir));
+        raise("made").unused();
+        assert_eq!(is("made"), Some(Is::Dir));
+        drop(raise("made"));
+        assert_eq!(is("made"), None);
+
+        // Which of two came last is not known.
+        let first = raise("twice");
+        raise("twice").made(Is::Absent);
+        first.made(Is::Dir);
+        assert_eq!(is("twice"), None);
+        raise("twice").made(Is::Dir);
+        assert_eq!(is("twice"), Some(Is::Dir));
     }
 }

@@ -88,6 +88,11 @@ impl Listing {
         !self.whole || self.names.len() >= usize::from(PAGE_MAX)
     }
 
+    /// It has all pages of a directory that still has more than the one in `other`.
+    pub(super) fn is_all_and_more_than(&self, other: &Self) -> bool {
+        self.whole && self.is_long() && !other.whole
+    }
+
     /// What is at `name`; `None` if this does not tell.
     pub fn is(&self, name: &Name) -> Option<Is> {
         if self.unsure.contains(name) {

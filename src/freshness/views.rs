@@ -113,7 +113,9 @@ impl Views {
         let mut state = self.state();
         state.asking.values_mut().filter(|overlay| goes(&overlay.dir)).for_each(|overlay| overlay.void = true);
         let gone: Vec<Key> = state.dirs.iter().map(|(key, _)| key).filter(|key| goes(key)).cloned().collect();
-        gone.iter().for_each(|key| state.pop(key));
+        for key in gone {
+            state.pop(&key);
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -134,8 +136,7 @@ impl Asking {
             return listing;
         }
         match state.dirs.peek(&overlay.dir) {
-            // A page does not know more than all of them.
-            Some(known) if known.asked > listing.asked || known.is_whole() && !listing.is_whole() => {}
+            Some(known) if known.asked > listing.asked || known.is_all_and_more_than(&listing) => {}
             _ if listing.is_nothing() && overlay.dir != self.views.root => state.pop(&overlay.dir),
             _ => state.put(overlay.dir, Arc::clone(&listing)),
         }
@@ -188,4 +189,111 @@ pub fn place(key: &Key) -> Option<(Key, Name)> {
     let plain = key.as_str().strip_suffix('/').unwrap_or(key.as_str());
     let (dir, name) = plain.rsplit_once('/').unwrap_or(("", plain));
     Some((Key::new(dir), Name::from_key(name)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{
+        model::version::{ETag, Version},
+        store::{Entry, Page},
+    };
+
+    fn views() -> Arc<Views> {
+        Views::new(Key::new("site"))
+    }
+
+    fn version(size: u64) -> Version {
+        Version { etag: ETag::new("\"x\""), modified: Some(1), size }
+    }
+
+    /// A listing of so many files; its names end in their numbers.
+    fn listing(dir: &str, asked: Instant, files: usize, next: Option<&str>) -> Listing {
+        let key = |n| Key::new(&format!("{dir}/f{n:05}"));
+        let entries = (0..files).map(|n| Entry { key: key(n), version: version(1) }).collect();
+        let mut listing = Listing::new(asked, 0);
+        listing.add(&Key::new(dir).marker(), Page { entries, prefixes: Vec::new(), next: next.map(str::to_owned) });
+        listing
+    }
+
+    fn ask(views: &Arc<Views>, dir: &str, listing: Listing) -> Arc<Listing> {
+        views.begin(&Key::new(dir)).end(listing)
+    }
+
+    fn is(views: &Views, key: &str) -> Option<Is> {
+        let (dir, name) = place(&Key::new(key)).unwrap();
+        views.get(&dir)?.is(&name)
+    }
+
+    #[test]
+    fn what_ended_while_it_was_listed_lies_on_top() {
+        let (views, now) = (views(), crate::clock::now());
+        let asking = views.begin(&Key::new("site/d"));
+        views.set(&Key::new("site/d/f00000"), Some(Is::Absent));
+        views.set(&Key::new("site/d/new"), Some(Is::File(version(2))));
+        views.set(&Key::new("site/d/failed/"), None);
+        views.set(&Key::new("site/other"), None);
+        asking.end(listing("site/d", now, 2, None));
+        assert_eq!(is(&views, "site/d/f00000"), Some(Is::Absent));
+        assert_eq!(is(&views, "site/d/f00001"), Some(Is::File(version(1))));
+        assert_eq!(is(&views, "site/d/new"), Some(Is::File(version(2))));
+        assert_eq!(is(&views, "site/d/failed"), None);
+        assert_eq!(is(&views, "site/d/other"), Some(Is::Absent));
+    }
+
+    #[test]
+    fn an_answer_that_is_older_than_the_view_teaches_nothing() {
+        let (views, before) = (views(), crate::clock::now());
+        let now = before + Duration::from_secs(1);
+        ask(&views, "site/d", listing("site/d", now, 1, None));
+        views.learn(&Key::new("site/d/new"), before, Is::Dir);
+        assert_eq!(is(&views, "site/d/new"), Some(Is::Absent));
+        views.learn(&Key::new("site/d/new"), now + Duration::from_secs(1), Is::Dir);
+        assert_eq!(is(&views, "site/d/new"), Some(Is::Dir));
+    }
+
+    #[test]
+    fn one_page_does_not_push_out_all_of_them() {
+        let (views, now) = (views(), crate::clock::now());
+        let later = now + Duration::from_secs(1);
+        ask(&views, "site/d", listing("site/d", now, 2000, None));
+        ask(&views, "site/d", listing("site/d", later, 1000, Some("more")));
+        assert!(views.get(&Key::new("site/d")).unwrap().is_whole());
+        ask(&views, "site/e", listing("site/e", now, 10, None));
+        ask(&views, "site/e", listing("site/e", later, 1000, Some("more")));
+        assert!(views.get(&Key::new("site/e")).unwrap().is_long(), "it grew");
+    }
+
+    #[test]
+    fn a_directory_that_is_gone_is_forgotten_and_the_root_is_never_gone() {
+        let (views, now) = (views(), crate::clock::now());
+        for dir in ["site/d", "site/d/sub", "site/dx"] {
+            ask(&views, dir, listing(dir, now, 1, None));
+        }
+        ask(&views, "site/dx", listing("site/dx", now, 0, None));
+        assert_eq!(views.get(&Key::new("site/dx")).map(|_| ()), None);
+        let late = views.begin(&Key::new("site/d/sub"));
+        views.forget(&Key::new("site/d"));
+        late.end(listing("site/d/sub", now, 1, None));
+        assert_eq!(is(&views, "site/d/sub/f00000"), None);
+        ask(&views, "site", listing("site", now, 0, None));
+        assert_eq!(is(&views, "site/a"), Some(Is::Absent));
+    }
+
+    #[test]
+    fn memory_is_bounded_by_names() {
+        let (views, now) = (views(), crate::clock::now());
+        let dirs = ["site/a", "site/b", "site/c"];
+        for dir in dirs {
+            ask(&views, dir, listing(dir, now, NAMES_MAX / 2 - 10, None));
+        }
+        assert_eq!(dirs.map(|dir| views.get(&Key::new(dir)).is_some()), [false, true, true]);
+        ask(&views, "site/vast", listing("site/vast", now, NAMES_MAX, None));
+        assert_eq!(views.get(&Key::new("site/vast")).map(|_| ()), None);
+        let state = views.state();
+        let counted: usize = state.dirs.iter().map(|(_, listing)| cost(listing)).sum();
+        assert_eq!(state.names, counted);
+    }
 }

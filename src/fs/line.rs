@@ -71,9 +71,10 @@ impl<S: Store> Line<S> {
         let mut listing = Listing::new(clock::now(), clock::wall().sec);
         let mut token = None;
         for _ in 0..pages {
-            let prefix_ = prefix.as_str().to_owned();
-            let page = self.store.list(List { prefix: prefix_, delimiter: true, token, ..List::default() }).await?;
-            token = page.next.clone();
+            let below = prefix.as_str().to_owned();
+            let list = List { prefix: below, delimiter: true, token: token.take(), ..List::default() };
+            let page = self.store.list(list).await?;
+            token.clone_from(&page.next);
             listing.add(&prefix, page);
             if token.is_none() {
                 break;
