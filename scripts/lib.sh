@@ -53,7 +53,8 @@ start_mount() {
     local name=$1 bucket=$2 dir=$3 options=$4
     mkdir -p "$dir"
     "$(binary originfs)" mount "$bucket" "$dir" -f \
-        -o "endpoint=$ORIGINFS_TEST_ENDPOINT,path_style,region=us-east-1,cache_dir=$work/cache-$name${options:+,$options}" \
+        -o "endpoint=$ORIGINFS_TEST_ENDPOINT,path_style,region=us-east-1" \
+        -o "cache_dir=$work/cache-$name,cache_min_free=256MiB${options:+,$options}" \
         >"$work/$name.log" 2>&1 &
     echo $! >"$work/$name.pid"
     if ! wait_for 30 "$name is mounted" mounted_or_dead "$name" "$dir" || ! is_mounted "$dir"; then

@@ -24,6 +24,7 @@ pub mod error;
 pub mod freshness;
 pub mod fs;
 pub mod fuse;
+pub mod local;
 pub mod model;
 pub mod mount;
 pub mod store;

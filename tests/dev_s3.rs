@@ -22,7 +22,7 @@ use originfs::{
     error::{Error, Result},
     model::key::Key,
     store::{
-        Get, Got, Headers, Object, Require, Store,
+        Get, Got, Headers, List, Object, Require, Store,
         conformance::{Quirks, conforms},
         s3::S3Store,
     },
@@ -235,6 +235,50 @@ async fn a_body_is_cut() {
     server.rule(r#"{"op": "GetObject", "times": 1, "action": {"cut": 4}}"#);
     assert!(unknown(&get(&store, "k").await));
     get(&store, "k").await.unwrap();
+}
+
+#[tokio::test]
+async fn lies_are_told_where_a_rule_says_so() {
+    let dir = Dir::new();
+    let server = Server::start(&dir.0);
+    let (store, other) = (server.store("test").await, server.store("open").await);
+    let lie = |op: &str, times: u32, lie: &str| {
+        server.rule(&format!(r#"{{"op": "{op}", "bucket": "test", "times": {times}, "action": {{"lie": "{lie}"}}}}"#));
+    };
+    put(&store, "k", b"first version").await.unwrap();
+    lie("PutObject", 1, "lost");
+    put(&other, "k", b"other bucket").await.unwrap();
+    put(&store, "k", b"never there!!").await.unwrap();
+    assert_eq!(&get(&store, "k").await.unwrap().1[..], b"first version");
+    put(&store, "k", b"second change").await.unwrap();
+    lie("GetObject", 1, "mixed");
+    assert_eq!(&get(&store, "k").await.unwrap().1[..], b"first  change");
+    lie("GetObject", 1, "stale");
+    assert_eq!(&get(&store, "k").await.unwrap().1[..], b"first version");
+    assert_eq!(&get(&store, "k").await.unwrap().1[..], b"second change");
+    put(&store, "new", b"x").await.unwrap();
+    lie("HeadObject", 1, "stale");
+    assert!(matches!(store.head(&Key::new("new")).await, Err(Error::NotFound)));
+    store.delete(&Key::new("k"), Require::Anything).await.unwrap();
+    lie("ListObjectsV2", 1, "stale");
+    let list = || async { store.list(List::default()).await.unwrap().entries.into_iter().map(|entry| entry.key) };
+    assert_eq!(list().await.collect::<Vec<_>>(), [Key::new("k")]);
+    assert_eq!(list().await.collect::<Vec<_>>(), [Key::new("new")]);
+    assert_eq!(&get(&other, "k").await.unwrap().1[..], b"other bucket");
+}
+
+#[tokio::test]
+async fn a_rule_can_strike_one_in_so_many() {
+    let dir = Dir::new();
+    let server = Server::start(&dir.0);
+    let store = server.store("test").await;
+    server
+        .rule(r#"{"op": "PutObject", "every": 3, "times": 2, "action": {"fail": {"status": 500, "side": "before"}}}"#);
+    let mut failed = Vec::new();
+    for n in 0..8 {
+        failed.extend(put(&store, "k", b"x").await.is_err().then_some(n));
+    }
+    assert_eq!(failed, [0, 3]);
 }
 
 #[tokio::test]

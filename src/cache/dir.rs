@@ -8,6 +8,7 @@
 //! staging/     dirty bytes and the upload journal
 //! lost+found/  staging of a run that ended badly
 //! trash/       what a background thread deletes
+//! local/       local-only names ([`crate::local`]), which are none of the cache's business
 //! ```
 
 use std::{

@@ -47,7 +47,9 @@ impl<S: Store> Contents<S> {
     ) -> Arc<Content> {
         let content = self.get(key, version);
         let mut have = Extents::default();
-        known.into_iter().for_each(|range| have.insert(range));
+        for range in known {
+            have.insert(range);
+        }
         let below = below.and_then(|(below, shown)| {
             let (file, here) = below.here()?;
             let runs: Vec<_> = shown.into_iter().flat_map(|range| here.within(range)).collect();
@@ -71,7 +73,7 @@ impl<S: Store> Contents<S> {
             return content;
         }
         let (dir, size) = (Arc::clone(&self.dir), version.size);
-        let merge = move || merge(&dir, size, written, have, below);
+        let merge = move || merge(&dir, size, written, have, below.as_ref());
         let merged = self.runtime.spawn_blocking(merge).await.map_err(io::Error::other).flatten();
         self.space.landed(bytes);
         match merged {
@@ -89,7 +91,8 @@ impl<S: Store> Contents<S> {
     }
 }
 
-type Below = Option<(Arc<File>, Vec<Range<u64>>)>;
+/// A file, and what to take from it.
+type Below = (Arc<File>, Vec<Range<u64>>);
 
 /// One file of all that is known.
 fn merge(
@@ -97,7 +100,7 @@ fn merge(
     size: u64,
     written: Written,
     mut have: Extents,
-    below: Below,
+    below: Option<&Below>,
 ) -> io::Result<(File, PathBuf, Extents)> {
     let (mut file, path) = dir.create_part(size)?;
     let merged = (|| {
@@ -112,7 +115,7 @@ fn merge(
                 }
             }
         }
-        for (from, run) in below.iter().flat_map(|(from, runs)| runs.iter().map(move |run| (from, run))) {
+        for (from, run) in below.into_iter().flat_map(|(from, runs)| runs.iter().map(move |run| (from, run))) {
             copy(from, &file, run.clone())?;
             have.insert(run.clone());
         }

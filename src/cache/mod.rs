@@ -158,6 +158,11 @@ impl<S: Store> Contents<S> {
         self.dir.staging()
     }
 
+    /// The directory of the mount, for what else is kept there.
+    pub fn root(&self) -> &Path {
+        self.dir.root()
+    }
+
     /// Where multipart uploads that were begun are noted, for the next run to end them.
     pub fn uploads_dir(&self) -> PathBuf {
         self.dir.uploads()

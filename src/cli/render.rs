@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
 
-use crate::telemetry::status::{Call, Contact, Status, Traffic};
+use crate::telemetry::status::{Call, Contact, LocalOnly, Status, Traffic};
 
 /// The status at `now`, seconds since 1970, without a newline at the end.
 pub(super) fn text(status: &Status, now: i64) -> String {
@@ -27,6 +27,7 @@ pub(super) fn text(status: &Status, now: i64) -> String {
             ),
         ),
         ("staging", format!("{} in {} files", bytes(status.staging.bytes), status.staging.files)),
+        ("local only", local_only(status.local_only.as_ref())),
         ("traffic", traffic(&status.traffic)),
         (
             "requests",
@@ -57,6 +58,24 @@ fn passthrough(status: &Status) -> String {
         (false, Some(why)) => format!("off: {why}"),
         (false, None) => "off".to_owned(),
     }
+}
+
+fn local_only(kept: Option<&LocalOnly>) -> String {
+    let Some(kept) = kept else { return "none".to_owned() };
+    let lists = [("local", &kept.local), ("hold", &kept.hold)].into_iter().filter(|(_, list)| !list.is_empty());
+    let mut text = String::new();
+    for (name, list) in lists {
+        write!(text, "{name}={}; ", list.join(":")).expect("a string takes everything");
+    }
+    match (kept.files, kept.bytes) {
+        (Some(files), Some(size)) => write!(text, "{} in {files} files", bytes(size)),
+        _ => write!(text, "very many files"),
+    }
+    .expect("a string takes everything");
+    if kept.hidden_keys > 0 {
+        write!(text, ", {} keys hidden", kept.hidden_keys).expect("a string takes everything");
+    }
+    format!("{text}, {}", kept.dir)
 }
 
 fn conditions(probed: &BTreeMap<String, bool>) -> String {
@@ -173,6 +192,14 @@ mod tests {
                 free: 5 << 30,
             },
             staging: Staging { bytes: 10, files: 1 },
+            local_only: Some(LocalOnly {
+                local: vec!["php".into(), "*.log".into()],
+                hold: vec!["*.tmp".into()],
+                dir: "/c/local".into(),
+                files: Some(2),
+                bytes: Some(1024),
+                hidden_keys: 1,
+            }),
             calls: vec![Call { operation: "GetObject".into(), key: "a/b\n.jpg".into(), age_ms: 2_500 }],
             calls_in_flight: 1,
             requests: [("GetObject".to_owned(), Requests { calls: 5, errors: 2 })].into(),
@@ -197,6 +224,7 @@ mod tests {
   contact      2 s ago; last failure 1 min 0 s ago: PutObject \"k\": timed out
   cache        1.0 GiB of 10.0 GiB in 3 files, 5.0 GiB free on the disk (1.0 MiB kept), /c
   staging      10 B in 1 files
+  local only   local=php:*.log; hold=*.tmp; 1.0 KiB in 2 files, 1 keys hidden, /c/local
   traffic      2.0 KiB in, 0 B out; cache 3 hits, 1 misses (75 % hits)
   requests     GetObject 5 (2 failed)
   errors       stale 2

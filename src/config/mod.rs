@@ -15,7 +15,10 @@ use std::{error, fmt, path::PathBuf, time::Duration};
 
 pub use given::Unknown;
 
-use crate::{freshness::Freshness, model::key::Prefix};
+use crate::{
+    freshness::Freshness,
+    model::{key::Prefix, patterns::Patterns},
+};
 
 /// Everything that one mount needs to know.
 #[derive(Clone, Debug)]
@@ -92,6 +95,8 @@ pub struct FsOptions {
     pub mtime_ns: bool,
     pub xattr: bool,
     pub read_only: bool,
+    /// Names that stay on this host.
+    pub patterns: Patterns,
     /// The most objects that a directory rename moves; above it `EXDEV`.
     pub rename_limit: u32,
     /// Bytes: one PUT up to here, parts of this size beyond.

@@ -14,7 +14,13 @@ use super::{
     source, value,
     words::Word,
 };
-use crate::{freshness::Freshness, model::key::Prefix};
+use crate::{
+    freshness::Freshness,
+    model::{
+        key::Prefix,
+        patterns::{List, Patterns},
+    },
+};
 
 /// What a user asked for, before it means anything.
 #[derive(Clone, Copy, Debug)]
@@ -231,11 +237,17 @@ fn fs(given: &mut Given, host: &Host) -> Result<FsOptions, Error> {
         mtime_ns: given.one_word("mtime")? == Some("ns"),
         xattr: given.is("xattr")?,
         read_only: given.is("read_only")?,
+        patterns: Patterns { local: patterns(given, "local")?, hold: patterns(given, "hold")? },
         rename_limit: given.number("rename_limit")?.unwrap_or(0),
         part_size: given.size("part_size")?.unwrap_or(0),
         upload_concurrency: given.number("upload_concurrency")?.and_then(|n| u16::try_from(n).ok()).unwrap_or(1),
         staging_size: given.size("staging_size")?,
     })
+}
+
+fn patterns(given: &Given, name: &str) -> Result<List, Error> {
+    let Some(text) = given.text(name)? else { return Ok(List::default()) };
+    List::parse(&text).map_err(|bad| Error::new(format!("option {name}: {bad}")))
 }
 
 /// What makes a mount this one and no other.

@@ -152,6 +152,20 @@ pub(super) const FILES: &[Row] = &[
         &[("rename_dir_limit", Same)],
         "Most objects that the rename of a directory moves; above it, mv copies.",
     ),
+    row(
+        "local",
+        Text,
+        Chosen("none"),
+        &[],
+        "Names that stay on this host and never reach the bucket: patterns with ':' between, such as php:*.log.",
+    ),
+    row(
+        "hold",
+        Text,
+        Chosen("none"),
+        &[],
+        "Names that stay on this host until they are renamed to another: patterns with ':' between, such as *.tmp.",
+    ),
 ];
 
 pub(super) const TRANSFERS: &[Row] = &[

@@ -14,7 +14,7 @@ use super::{
     table::{self, Kind},
     words::{self, Word},
 };
-use crate::freshness::Freshness;
+use crate::{freshness::Freshness, model::patterns::Scope};
 
 fn root() -> Host {
     Host { uid: 0, gid: 0, dir: PathBuf::from("/home/me"), caches: PathBuf::from("/var/cache") }
@@ -39,6 +39,18 @@ fn bad(source: &str, options: &str, message: &str) {
     let err = try_parse(source, options, &root(), Unknown::Refuse).unwrap_err().to_string();
     assert_eq!(err, message, "{source} {options}");
     assert!(!err.contains('\n'), "{err}");
+}
+
+#[test]
+fn patterns_of_local_only_names() {
+    let patterns = good("local=php:/logs/*.log,hold=*.tmp").options.fs.patterns;
+    assert_eq!(patterns.local.texts().collect::<Vec<_>>(), ["php", "logs/*.log"]);
+    assert_eq!(patterns.scope("2026/x.tmp"), Scope::Held);
+    assert!(good("").options.fs.patterns.is_empty());
+    bad("site", "local=a:[b", "option local: pattern \"[b\": invalid range pattern");
+    bad("site", "hold=a::b", "option hold: pattern \"\": it is empty");
+    bad("site", "hold=*", "option hold: pattern \"*\": it covers everything");
+    bad("site", "local=", "local=: expected a value");
 }
 
 #[test]

@@ -2,9 +2,10 @@
 //!
 //! - `GET /_admin/log`: `{"counts": {"GetObject": 3, ..}, "requests": [{"number", "op", "bucket", "key", "status"}]}`
 //! - `DELETE /_admin/log`: forgets both.
-//! - `POST /_admin/faults`: adds a rule, `{"op"?, "prefix"?, "skip"?, "times"?, "action"}`. Actions:
-//!   `{"latency": ms}`, `{"fail": {"status": 503, "side": "before"}}`, `{"drop": "after"}`, `{"blackhole": "before"}`,
-//!   `"freeze"`, `{"cut": bytes}`. Without `times` it lasts.
+//! - `POST /_admin/faults`: adds a rule, `{"op"?, "bucket"?, "prefix"?, "skip"?, "times"?, "every"?, "action"}`.
+//!   Actions: `{"latency": ms}`, `{"fail": {"status": 503, "side": "before"}}`, `{"drop": "after"}`,
+//!   `{"blackhole": "before"}`, `"freeze"`, `{"cut": bytes}`, `{"lie": "stale"}` (or `"lost"`, `"mixed"`). Without
+//!   `times` it lasts.
 //! - `GET /_admin/faults`: the rules. `DELETE /_admin/faults`: removes them, what is frozen goes on.
 
 use std::{net::SocketAddr, pin::Pin};

@@ -92,6 +92,12 @@ impl Slices {
         Self(slices.into_iter().filter(|(_, range)| !range.is_empty()).collect())
     }
 
+    /// Then those of `more`.
+    pub(crate) fn chain(mut self, more: Self) -> Self {
+        self.0.extend(more.0);
+        self
+    }
+
     fn left(&self) -> u64 {
         self.0.iter().map(|(_, range)| range.end - range.start).sum()
     }

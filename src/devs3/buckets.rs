@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fs, io,
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard, atomic::AtomicBool},
 };
 
 use s3s::{
@@ -30,20 +30,21 @@ const REGION: &str = "us-east-1";
 pub(crate) struct Spaces {
     dir: PathBuf,
     open: Mutex<BTreeMap<String, Arc<Space>>>,
+    remembers: Arc<AtomicBool>,
 }
 
 impl Spaces {
-    /// Opens all buckets below `dir`, which is created.
-    pub(crate) fn open(dir: PathBuf) -> io::Result<Self> {
+    /// Opens all buckets below `dir`, which is created. While `remembers`, they keep the versions before.
+    pub(crate) fn open(dir: PathBuf, remembers: Arc<AtomicBool>) -> io::Result<Self> {
         fs::create_dir_all(&dir)?;
         let mut open = BTreeMap::new();
         for entry in fs::read_dir(&dir)? {
             let name = entry?.file_name().to_string_lossy().into_owned();
             if check_bucket_name(&name) {
-                open.insert(name.clone(), Arc::new(Space::open(dir.join(&name))?));
+                open.insert(name.clone(), Arc::new(Space::open(dir.join(&name), Arc::clone(&remembers))?));
             }
         }
-        Ok(Self { dir, open: Mutex::new(open) })
+        Ok(Self { dir, open: Mutex::new(open), remembers })
     }
 
     /// Creates the bucket unless it is there.
@@ -55,7 +56,8 @@ impl Spaces {
         if open.contains_key(name) {
             return Ok(false);
         }
-        open.insert(name.to_owned(), Arc::new(Space::open(self.dir.join(name))?));
+        let space = Space::open(self.dir.join(name), Arc::clone(&self.remembers))?;
+        open.insert(name.to_owned(), Arc::new(space));
         Ok(true)
     }
 

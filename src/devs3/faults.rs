@@ -2,7 +2,10 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::{Mutex, MutexGuard},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -19,6 +22,9 @@ pub(crate) struct Rule {
     /// A call of the S3 API, as `GetObject`; any call if it is not given.
     #[serde(default)]
     op: Option<String>,
+    /// Only this bucket; any if it is not given.
+    #[serde(default)]
+    bucket: Option<String>,
     /// Only keys that start so.
     #[serde(default)]
     prefix: String,
@@ -28,6 +34,9 @@ pub(crate) struct Rule {
     /// Requests that it strikes then; all of them if it is not given.
     #[serde(default)]
     times: Option<u64>,
+    /// Of those, it strikes one in so many; each if it is not given.
+    #[serde(default)]
+    every: Option<u64>,
     action: Action,
 }
 
@@ -46,6 +55,21 @@ pub(crate) enum Action {
     Freeze,
     /// Closes the connection after so many bytes of the answer's body.
     Cut(u64),
+    /// Lies, as no server may.
+    Lie(Lie),
+}
+
+/// What a client cannot see from the answer alone. Tests of tests need it.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Lie {
+    /// GET, HEAD and LIST answer from the state before the last write of each key, as far as it was made since the
+    /// first such rule.
+    Stale,
+    /// A PUT is confirmed and forgotten.
+    Lost,
+    /// GET gives the first half of the version before with the second half of the one that is there.
+    Mixed,
 }
 
 /// On which side of the effect.
@@ -73,6 +97,7 @@ pub(crate) struct Fate {
     pub(crate) before: Option<Break>,
     pub(crate) after: Option<Break>,
     pub(crate) cut: Option<u64>,
+    pub(crate) lie: Option<Lie>,
 }
 
 /// A request in the log.
@@ -99,6 +124,8 @@ pub(crate) struct Faults {
     state: Mutex<State>,
     /// How often the rules were removed.
     thaws: watch::Sender<u64>,
+    /// Some rule needs the versions before.
+    remembers: Arc<AtomicBool>,
 }
 
 #[derive(Debug, Default)]
@@ -110,13 +137,21 @@ struct State {
 
 impl Default for Faults {
     fn default() -> Self {
-        Self { state: Mutex::default(), thaws: watch::Sender::new(0) }
+        Self { state: Mutex::default(), thaws: watch::Sender::new(0), remembers: Arc::default() }
     }
 }
 
 impl Faults {
     pub(crate) fn add(&self, rule: Rule) {
+        if matches!(rule.action, Action::Lie(_)) {
+            self.remembers.store(true, Ordering::Relaxed);
+        }
         self.state().rules.push(rule);
+    }
+
+    /// Whether versions that were replaced are to be kept: from the first rule on that needs them.
+    pub(crate) fn remembers(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.remembers)
     }
 
     pub(crate) fn rules(&self) -> Vec<Rule> {
@@ -156,7 +191,7 @@ impl Faults {
         log.requests.push_back(Entry { number, op: text(op), bucket: text(bucket), key: text(key), status: None });
         let mut fate = Fate { number, ..Fate::default() };
         for rule in &mut state.rules {
-            if rule.strikes(op, key) {
+            if rule.strikes(op, bucket, key) {
                 fate.suffer(&rule.action);
             }
         }
@@ -179,13 +214,18 @@ impl Faults {
 }
 
 impl Rule {
-    fn strikes(&mut self, op: &str, key: &str) -> bool {
-        if self.op.as_deref().is_some_and(|of| of != op) || !key.starts_with(&self.prefix) {
+    fn strikes(&mut self, op: &str, bucket: &str, key: &str) -> bool {
+        let other = |only: &Option<String>, this| only.as_deref().is_some_and(|only| only != this);
+        if other(&self.op, op) || other(&self.bucket, bucket) || !key.starts_with(&self.prefix) {
             return false;
         }
         if self.skip > 0 {
             self.skip -= 1;
             return false;
+        }
+        if let Some(every) = self.every {
+            // The next one passes until it is the turn again.
+            self.skip = every.saturating_sub(1);
         }
         match &mut self.times {
             Some(0) => false,
@@ -204,6 +244,7 @@ impl Fate {
             Action::Latency(ms) => return self.latency += Duration::from_millis(ms),
             Action::Freeze => return self.freeze = true,
             Action::Cut(bytes) => return self.cut = Some(bytes),
+            Action::Lie(lie) => return self.lie = Some(lie),
             Action::Fail { status, side } => (side, Break::Fail(status)),
             Action::Drop(side) => (side, Break::Drop),
             Action::Blackhole(side) => (side, Break::Blackhole),

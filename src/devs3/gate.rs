@@ -13,14 +13,14 @@ use hyper::{
     body::{Frame, Incoming},
 };
 use s3s::{
-    Body, S3Error, S3ErrorCode, S3Result,
+    Body, S3Error, S3ErrorCode, S3Request, S3Result,
     access::{S3Access, S3AccessContext},
     auth::{S3Auth, SecretKey},
     s3_error,
     service::S3Service,
 };
 
-use crate::faults::{Break, Fate, Faults};
+use crate::faults::{Break, Fate, Faults, Lie};
 
 /// The only one there is.
 #[derive(Debug)]
@@ -51,6 +51,11 @@ pub(crate) struct Gate {
 /// Travels with a request, so that its answer meets the fate that was decided on the way in.
 #[derive(Clone, Debug, Default)]
 struct Ticket(Arc<OnceLock<Fate>>);
+
+/// What this request is to be told that is not so.
+pub(crate) fn lie<T>(req: &S3Request<T>) -> Option<Lie> {
+    req.extensions.get::<Ticket>().and_then(|ticket| ticket.0.get()).and_then(|fate| fate.lie)
+}
 
 /// The reason to close a connection without an answer.
 #[derive(Debug)]

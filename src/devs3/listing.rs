@@ -12,6 +12,8 @@ use s3s::{
 };
 
 use crate::{
+    faults::Lie,
+    gate,
     space::Space,
     wire::{self, no_key},
 };
@@ -77,7 +79,7 @@ pub(crate) fn v2(space: &Space, req: &S3Request<ListObjectsV2Input>) -> S3Result
         max: limit(input.max_keys)?,
     };
     let encoding = Encoding::of(input.encoding_type.as_ref());
-    let (page, mut contents) = list_page(space, &list, encoding)?;
+    let (page, mut contents) = list_page(space, &list, encoding, gate::lie(req))?;
     if input.fetch_owner == Some(true) {
         own(&mut contents);
     }
@@ -109,7 +111,7 @@ pub(crate) fn v1(space: &Space, req: &S3Request<ListObjectsInput>) -> S3Result<S
         max: limit(input.max_keys)?,
     };
     let encoding = Encoding::of(input.encoding_type.as_ref());
-    let (page, mut contents) = list_page(space, &list, encoding)?;
+    let (page, mut contents) = list_page(space, &list, encoding, gate::lie(req))?;
     own(&mut contents);
     let last_key = page.entries.last().map(|entry| &entry.key);
     let end = last_key.max(page.prefixes.last()).filter(|_| page.next.is_some());
@@ -130,12 +132,14 @@ pub(crate) fn v1(space: &Space, req: &S3Request<ListObjectsInput>) -> S3Result<S
 }
 
 /// One page, with its entries as S3 tells them.
-fn list_page(space: &Space, list: &List, encoding: Encoding) -> S3Result<(Page, Vec<Object>)> {
+fn list_page(space: &Space, list: &List, encoding: Encoding, lie: Option<Lie>) -> S3Result<(Page, Vec<Object>)> {
     // "Nothing at all" is a page on S3, and no value of ours.
     if list.max == 0 {
         return Ok((Page::default(), Vec::new()));
     }
-    let bucket = space.lock();
+    let now = space.lock();
+    let before = (lie == Some(Lie::Stale)).then(|| space.former.all(&now));
+    let bucket = before.as_ref().unwrap_or(&now);
     let page = bucket.list(list).map_err(no_key)?;
     let class = |entry: &Entry| bucket.get(entry.key.as_str()).ok()?.object.headers.storage_class.as_ref();
     let contents = page.entries.iter().map(|entry| object(entry, class(entry), encoding)).collect();

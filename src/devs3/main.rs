@@ -7,12 +7,13 @@
 //! - [`space`]: a bucket on disk, with [`blob`] for bytes on their way in and out.
 //! - [`service`]: the S3 API, in [`objects`], [`listing`], [`multipart`] and [`buckets`], with [`wire`] for what they
 //!   share.
-//! - [`faults`]: what breaks, decided at [`gate`], planned through [`admin`].
+//! - [`faults`]: what breaks (or lies, with what [`former`] keeps), decided at [`gate`], planned through [`admin`].
 
 mod admin;
 mod blob;
 mod buckets;
 mod faults;
+mod former;
 mod gate;
 mod listing;
 mod multipart;
@@ -66,11 +67,11 @@ fn fail(err: &std::io::Error) -> ExitCode {
 }
 
 async fn run(args: Args) -> std::io::Result<()> {
-    let spaces = buckets::Spaces::open(args.data)?;
+    let faults = Arc::new(faults::Faults::default());
+    let spaces = buckets::Spaces::open(args.data, faults.remembers())?;
     for name in args.buckets.iter().chain(&args.public_read) {
         spaces.create_missing(name)?;
     }
-    let faults = Arc::new(faults::Faults::default());
     let mut builder = S3ServiceBuilder::new(service::Service { spaces });
     // Access is only checked, and so faults only strike, with an auth provider: there is always one.
     builder.set_auth(gate::Account { access_key: args.access_key, secret_key: args.secret_key });

@@ -5,7 +5,7 @@ use std::ops::Range;
 use hyper::{HeaderMap, StatusCode};
 use originfs::{
     clock,
-    error::Error,
+    error::{Error, Result},
     model::{key::Key, version::Version},
     store::{
         Object, PAGE_MAX, Require, SINGLE_MAX,
@@ -24,7 +24,9 @@ use s3s::{
 };
 
 use crate::{
-    blob::Blob,
+    blob::{Blob, Slices},
+    faults::Lie,
+    gate,
     space::Space,
     wire::{self, headers_in, headers_out, no_key},
 };
@@ -114,6 +116,24 @@ fn part_range(record: &Record<Blob>, part: i32) -> S3Result<Range<u64>> {
     Ok(start..start + segment.size)
 }
 
+/// What a request sees at a key: what is there, unless a rule lies.
+fn seen<T>(space: &Space, bucket: &Bucket<Blob>, req: &S3Request<T>, key: &str) -> S3Result<Record<Blob>> {
+    let stale = gate::lie(req) == Some(Lie::Stale);
+    let record = if stale { space.former.get(bucket, key) } else { bucket.get(key).cloned() };
+    record.map_err(no_key)
+}
+
+/// The first half of `range` from the version before, if it is that long.
+fn mixed(space: &Space, bucket: &Bucket<Blob>, key: &str, now: &Record<Blob>, range: Range<u64>) -> Result<Slices> {
+    let middle = range.start.midpoint(range.end);
+    match space.former.get(bucket, key) {
+        Ok(former) if former.object.version.size >= middle => {
+            Ok(space.slices(&former, range.start..middle)?.chain(space.slices(now, middle..range.end)?))
+        }
+        _ => space.slices(now, range),
+    }
+}
+
 pub(crate) fn get(space: &Space, req: &S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
     let input = &req.input;
     let asked = Asked {
@@ -125,10 +145,15 @@ pub(crate) fn get(space: &Space, req: &S3Request<GetObjectInput>) -> S3Result<S3
         part: input.part_number,
     };
     let bucket = space.lock();
-    let record = bucket.get(&input.key).map_err(no_key)?;
+    let record = &seen(space, &bucket, req, &input.key)?;
     asked.check(&record.object)?;
+    not_archived(&record.object)?;
     let selected = asked.select(record)?;
-    let body = space.slices(record, selected.range.clone()).map_err(no_key)?;
+    let body = match gate::lie(req) {
+        Some(Lie::Mixed) => mixed(space, &bucket, &input.key, record, selected.range.clone()),
+        _ => space.slices(record, selected.range.clone()),
+    };
+    let body = body.map_err(no_key)?;
     let output = GetObjectOutput {
         accept_ranges: Some("bytes".to_owned()),
         body: Some(StreamingBlob::from(s3s::Body::http_body(body))),
@@ -142,6 +167,14 @@ pub(crate) fn get(space: &Space, req: &S3Request<GetObjectInput>) -> S3Result<S3
     let mut response = S3Response::with_headers(output, headers);
     response.status = selected.told.is_some().then_some(StatusCode::PARTIAL_CONTENT);
     Ok(response)
+}
+
+/// Nothing is ever restored here.
+fn not_archived(object: &Object) -> S3Result<()> {
+    match object.headers.storage_class.as_deref() {
+        Some("GLACIER" | "DEEP_ARCHIVE") => Err(s3_error!(InvalidObjectState)),
+        _ => Ok(()),
+    }
 }
 
 /// What the request wants to see instead of the object's own headers.
@@ -168,7 +201,7 @@ pub(crate) fn head(space: &Space, req: &S3Request<HeadObjectInput>) -> S3Result<
         part: input.part_number,
     };
     let bucket = space.lock();
-    let record = bucket.get(&input.key).map_err(no_key)?;
+    let record = &seen(space, &bucket, req, &input.key)?;
     asked.check(&record.object)?;
     let selected = asked.select(record)?;
     let output = HeadObjectOutput {
@@ -213,6 +246,11 @@ pub(crate) async fn put(space: &Space, mut req: S3Request<PutObjectInput>) -> S3
     let written = wire::receive(&req, body, space.writer().map_err(no_key)?).await?;
     let version = Version { etag: written.etag, modified: Some(clock::wall().sec), size: written.segment.size };
     let record = Record { object: Object { version, headers }, segments: vec![written.segment] };
+    if gate::lie(&req) == Some(Lie::Lost) {
+        space.discard(record.segments.iter().map(|segment| &segment.bytes));
+        let e_tag = Some(wire::etag(&record.object.version.etag));
+        return Ok(S3Response::new(PutObjectOutput { e_tag, ..PutObjectOutput::default() }));
+    }
     let key = Key::new(&req.input.key);
     let version = space.commit(&mut space.lock(), &key, record, &require).map_err(no_key)?;
     Ok(S3Response::new(PutObjectOutput { e_tag: Some(wire::etag(&version.etag)), ..PutObjectOutput::default() }))
@@ -239,6 +277,7 @@ pub(crate) fn copy(
         let record = bucket.get(key).map_err(no_key)?;
         let Object { version, headers } = &record.object;
         wire::source_at(req.input.copy_source_if_match.as_ref(), &version.etag)?;
+        not_archived(&record.object)?;
         if version.size > SINGLE_MAX {
             return Err(no_key(Error::TooLarge));
         }

@@ -13,7 +13,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -32,7 +32,10 @@ use originfs::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 
-use crate::blob::{Blob, Slices, Writer};
+use crate::{
+    blob::{Blob, Slices, Writer},
+    former::Former,
+};
 
 #[derive(Debug)]
 pub(crate) struct Space {
@@ -41,6 +44,7 @@ pub(crate) struct Space {
     /// Tells files of this run apart; [`Self::born`] tells runs apart.
     next: AtomicU64,
     born: String,
+    pub(crate) former: Former,
 }
 
 /// An object in `meta/`.
@@ -63,8 +67,8 @@ struct SavedUpload {
 }
 
 impl Space {
-    /// Opens or creates the bucket in `dir`.
-    pub(crate) fn open(dir: PathBuf) -> io::Result<Self> {
+    /// Opens or creates the bucket in `dir`. While `remembers`, versions that are replaced are kept, one for each key.
+    pub(crate) fn open(dir: PathBuf, remembers: Arc<AtomicBool>) -> io::Result<Self> {
         for part in ["data", "meta", "uploads"] {
             fs::create_dir_all(dir.join(part))?;
         }
@@ -91,7 +95,8 @@ impl Space {
         }
         let now = clock::wall();
         let born = format!("{:x}.{:x}", now.sec, now.nsec);
-        Ok(Self { dir, state: Mutex::new(bucket), next: AtomicU64::new(1), born })
+        let former = Former::new(remembers);
+        Ok(Self { dir, state: Mutex::new(bucket), next: AtomicU64::new(1), born, former })
     }
 
     pub(crate) fn dir(&self) -> &Path {
@@ -150,9 +155,7 @@ impl Space {
             return Err(err);
         }
         let version = record.object.version.clone();
-        if let Some(old) = bucket.insert(key, record) {
-            self.discard(old.segments.iter().map(|segment| &segment.bytes));
-        }
+        self.replaced(key, bucket.insert(key, record));
         Ok(version)
     }
 
@@ -163,9 +166,14 @@ impl Space {
             return Ok(());
         }
         fs::remove_file(self.meta(key))?;
-        let old = bucket.remove(key.as_str()).expect("looked up above");
-        self.discard(old.segments.iter().map(|segment| &segment.bytes));
+        self.replaced(key, bucket.remove(key.as_str()));
         Ok(())
+    }
+
+    fn replaced(&self, key: &Key, old: Option<Record<Blob>>) {
+        if let Some(old) = self.former.replace(key, old) {
+            self.discard(old.segments.iter().map(|segment| &segment.bytes));
+        }
     }
 
     pub(crate) fn begin(&self, key: &Key, headers: Headers) -> Result<Upload> {
@@ -215,7 +223,7 @@ impl Space {
     }
 
     /// Removes files that nothing names any more. Whoever has them open reads on.
-    fn discard<'a>(&self, blobs: impl IntoIterator<Item = &'a Blob>) {
+    pub(crate) fn discard<'a>(&self, blobs: impl IntoIterator<Item = &'a Blob>) {
         for blob in blobs {
             if let Err(err) = fs::remove_file(self.data(blob)) {
                 log::warn!("cannot remove {blob}: {err}");

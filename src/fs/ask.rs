@@ -69,20 +69,19 @@ impl<S: Store> Fs<S> {
         let member = self.crowds.join(place.as_ref().map_or("", |(dir, _)| dir.as_str()));
         let hint = match (&place, hint) {
             (Some((dir, name)), hint) if member.is_crowded() => match read(&*self.line.page(dir).await?, name, hint) {
-                Viewed::Answer(answer) => return Ok(answer),
+                Viewed::Answer(answer) => return Ok(self.with_frames(&key, answer)),
                 Viewed::Ask(hint) => hint,
             },
             (Some((dir, name)), Hint::Unknown) => self.guess(dir, name),
             (_, hint) => hint,
         };
         let (line, asking) = (self.line.clone(), key.clone());
-        self.looks
-            .ask(key, move || async move {
-                let (asked, wall) = (clock::now(), clock::wall().sec);
-                let seen = line.seen(&asking, hint).await?;
-                Ok(Answer { asked, wall, seen })
-            })
-            .await
+        let answer = self.looks.ask(key.clone(), move || async move {
+            let (asked, wall) = (clock::now(), clock::wall().sec);
+            let seen = line.seen(&asking, hint).await?;
+            Ok(Answer { asked, wall, seen })
+        });
+        Ok(self.with_frames(&key, answer.await?))
     }
 
     /// As [`Fs::look`], for a file of `version` that is about to be read. If a small one is here already, its new bytes
@@ -112,13 +111,12 @@ impl<S: Store> Fs<S> {
     pub(super) async fn look_and_fetch(&self, key: Key, here: Option<Version>) -> Result<Answer> {
         let (line, contents) = (self.line.clone(), Arc::clone(&self.contents));
         let asking = key.clone();
-        self.looks
-            .ask(key, move || async move {
-                let (asked, wall) = (clock::now(), clock::wall().sec);
-                let seen = line.fetch(&contents, &asking, here.as_ref()).await?;
-                Ok(Answer { asked, wall, seen })
-            })
-            .await
+        let answer = self.looks.ask(key.clone(), move || async move {
+            let (asked, wall) = (clock::now(), clock::wall().sec);
+            let seen = line.fetch(&contents, &asking, here.as_ref()).await?;
+            Ok(Answer { asked, wall, seen })
+        });
+        Ok(self.with_frames(&key, answer.await?))
     }
 
     /// Under a freshness of some age: what a view that is young enough says. For a name of which nothing is known the
@@ -139,7 +137,8 @@ impl<S: Store> Fs<S> {
         Ok(match read(&view, &name, hint) {
             Viewed::Ask(Hint::Dir(None)) if unknown => Viewed::Ask(Hint::Listed),
             Viewed::Ask(Hint::Unknown) if view.is_long() => Viewed::Ask(Hint::Absent),
-            viewed => viewed,
+            Viewed::Answer(answer) => Viewed::Answer(self.with_frames(key, answer)),
+            asks @ Viewed::Ask(_) => asks,
         })
     }
 

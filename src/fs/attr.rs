@@ -38,6 +38,8 @@ impl<S: Store> Fs<S> {
         let at_hand = match tree.key(id) {
             None => true,
             Some(key) if id == NodeId::ROOT => self.root_is_fresh(&key, &node.payload.known),
+            // The disk knows, and may have to be waited for.
+            Some(_) if node.payload.own => false,
             Some(_) => is_fresh(node, self.options.freshness.stat_age(), clock::now()) || self.see_ticket(id, caller),
         };
         if at_hand { self.shown(&tree, id).map(Ok) } else { None }
@@ -51,6 +53,9 @@ impl<S: Store> Fs<S> {
             }
             if id == NodeId::ROOT {
                 self.look_at_root().await;
+                return self.shown(&self.tree(), id).ok_or(Error::Stale);
+            }
+            if self.refresh_here(id)? {
                 return self.shown(&self.tree(), id).ok_or(Error::Stale);
             }
             let (parent, name, key, hint) = {
@@ -132,6 +137,9 @@ impl<S: Store> Fs<S> {
     }
 
     async fn change_attr(&self, id: NodeId, set: &SetAttr) -> Result<()> {
+        if self.is_own(id) {
+            return self.set_here(id, set).await;
+        }
         {
             let tree = self.tree();
             let node = tree.get(id).ok_or(Error::Stale)?;
@@ -169,14 +177,21 @@ impl<S: Store> Fs<S> {
             (_, Some(file)) => self.rewrite(&key, set, file).await?,
             (_, None) => return Err(Error::Stale),
         };
+        let same = match file {
+            Some(file) => is_of(file, known.version.as_ref()).await,
+            None => true,
+        };
         let mut tree = self.tree();
         self.forget_key(&key);
         if let Some(node) = tree.get_mut(id) {
             if node.payload.is_local() {
                 // Written meanwhile: the upload takes the attributes along.
                 node.payload.known.attr = self.wanted(node.payload.known.attr, set);
-            } else {
+            } else if same {
                 node.payload.known = known;
+            } else {
+                // Another host replaced it: who opens it next asks, and finds another node with the new bytes.
+                node.payload.known.asked = None;
             }
         }
         Ok(())
@@ -315,6 +330,12 @@ impl<S: Store> Fs<S> {
             known::keep_times(&self.options, headers, attr);
         }
     }
+}
+
+/// Whether the bytes that a file shows are those of `version`.
+async fn is_of(file: &File, version: Option<&Version>) -> bool {
+    let state = file.state.read().await;
+    state.version.as_ref().zip(version).is_none_or(|(shown, version)| shown.same_content(version))
 }
 
 /// The version without its time: it may change again within its second.

@@ -29,7 +29,7 @@ impl<S: Store> Fs<S> {
         }
         let base = {
             let mut state = source.file.state.write().await;
-            if state.dirty.is_some() {
+            if state.dirty.is_some() || state.own.is_some() {
                 return Err(Error::Unsupported);
             }
             let key = self.tree().key(source.file.id).ok_or(Error::Unsupported)?;
@@ -44,6 +44,9 @@ impl<S: Store> Fs<S> {
         }
         let stream = target.file.stream.lock().await;
         let mut state = target.file.state.write().await;
+        if state.own.is_some() {
+            return Err(Error::Unsupported);
+        }
         let empty = match (&state.dirty, &state.version) {
             (Some(dirty), _) => dirty.size == 0 && stream.is_none(),
             (None, version) => version.as_ref().is_none_or(|version| version.size == 0),

@@ -9,6 +9,7 @@ use super::{
     Fs, Payload,
     file::DirHandle,
     known::{self, Known},
+    local::Own,
     lock,
     settle::child_key,
     types::{DirEntry, DirName, Fh, Found, Invalidation, NodeId},
@@ -44,13 +45,14 @@ impl<S: Store> Fs<S> {
             }
         };
         let stamp = self.fences.stamp_all();
-        let listing = self.listing(&key).await?;
+        let listing = self.listing_of(id, &key).await?;
+        let (listing, own) = self.merged(&key, listing)?;
         let mut tree = self.tree();
         self.refresh(&mut tree, id, &key, &listing, stamp);
-        if id != NodeId::ROOT && listing.is_nothing() && !self.has_local(&tree, id) {
+        if id != NodeId::ROOT && listing.is_nothing() && own.is_empty() && !self.has_local(&tree, id) {
             return Err(Error::Stale);
         }
-        let handle = self.snapshot(&tree, id, &listing)?;
+        let handle = self.snapshot(&tree, id, &listing, &own)?;
         drop(tree);
         Ok(self.handles.open_dir(handle))
     }
@@ -75,7 +77,11 @@ impl<S: Store> Fs<S> {
     pub fn entry(&self, id: NodeId, fh: Fh, entry: &DirEntry) -> Option<Found> {
         let DirName::Name(name) = &entry.name else { return None };
         let handle = self.handles.dir(fh)?;
+        let own = self.look_here(id, name).ok()?;
         let mut tree = self.tree();
+        if let Some(child) = own {
+            return self.found(&mut tree, child);
+        }
         let key = child_key(&tree, id, name).ok()?;
         if let Some(child) = tree.child(id, name) {
             return self.found(&mut tree, child);
@@ -99,7 +105,7 @@ impl<S: Store> Fs<S> {
         self.handles.close_dir(fh);
     }
 
-    async fn listing(&self, dir: &Key) -> Result<Arc<Listing>> {
+    pub(super) async fn listing(&self, dir: &Key) -> Result<Arc<Listing>> {
         if let Some(view) = self.line.young(dir, clock::now()).filter(|view| view.is_whole()) {
             return Ok(view);
         }
@@ -163,7 +169,7 @@ impl<S: Store> Fs<S> {
     }
 
     /// The listing with what is only here.
-    fn snapshot(&self, tree: &Tree<Payload>, id: NodeId, listing: &Listing) -> Result<DirHandle> {
+    fn snapshot(&self, tree: &Tree<Payload>, id: NodeId, listing: &Listing, own_names: &Own) -> Result<DirHandle> {
         let dir = tree.key(id).ok_or(Error::Stale)?;
         let above = tree.get(id).and_then(|node| node.place.as_ref()).map_or(NodeId::ROOT, |(parent, _)| *parent);
         let own = if id == NodeId::ROOT { NodeId::ROOT.0 } else { dir.ino() };
@@ -183,6 +189,7 @@ impl<S: Store> Fs<S> {
             }
         }
         self.remembered_kinds(&dir, listing, &mut names);
+        names.extend(own_names.iter().map(|(name, kind)| (name, *kind)));
         let dots = [(DirName::Dot, own), (DirName::DotDot, up)];
         let mut entries: Vec<DirEntry> = Vec::with_capacity(names.len() + dots.len());
         for (at, (name, ino)) in (1..=DOTS).zip(dots) {

@@ -49,6 +49,8 @@ pub(super) struct State {
     pub(super) dirty: Option<Dirty>,
     /// Counts writes, so that an upload can tell whether it still has the newest.
     pub(super) writes: u64,
+    /// The real file, if it lives in the local store; then there is no version, content or staging.
+    pub(super) own: Option<Arc<std::fs::File>>,
     /// A request was sent that may have made the object, whatever became of it.
     pub(super) tried: bool,
 }

@@ -26,14 +26,18 @@ use crate::{
 
 impl<S: Store> Fs<S> {
     /// close(2): what is dirty is in the bucket when this returns `Ok`. On failure it stays dirty, and the next flush
-    /// or fsync tries again.
+    /// or fsync tries again. A reader that closes has nothing to save: what others are writing may be half of a file.
     pub async fn flush(&self, fh: Fh) -> Result<()> {
         let handle = self.handles.get(fh)?;
-        if handle.file.is_dirty() { self.upload(&handle.file).await } else { Ok(()) }
+        if handle.write && handle.file.is_dirty() { self.upload(&handle.file).await } else { Ok(()) }
     }
 
     pub async fn fsync(&self, fh: Fh) -> Result<()> {
-        self.flush(fh).await
+        if let Some(synced) = self.fsync_here(fh).await {
+            return synced;
+        }
+        let handle = self.handles.get(fh)?;
+        if handle.file.is_dirty() { self.upload(&handle.file).await } else { Ok(()) }
     }
 
     /// Uploads everything dirty; for unmount. Gives what failed, by key; that stays dirty.
@@ -49,7 +53,7 @@ impl<S: Store> Fs<S> {
 
     pub(super) fn locals(&self) -> Vec<Arc<File>> {
         let tree = self.tree();
-        let local = tree.iter().filter(|(_, node)| node.payload.is_local());
+        let local = tree.iter().filter(|(_, node)| node.payload.is_dirty());
         local.filter_map(|(_, node)| node.payload.file.clone()).collect()
     }
 
@@ -175,7 +179,7 @@ impl<S: Store> Fs<S> {
     }
 
     /// What was sent need not be downloaded.
-    fn adopt(&self, key: &Key, state: &State, version: &Version) -> Arc<Content> {
+    pub(super) fn adopt(&self, key: &Key, state: &State, version: &Version) -> Arc<Content> {
         let dirty = state.dirty.as_ref().expect("it was sent");
         let bytes = match dirty.staging.file(dirty.size) {
             Ok(Some(path)) => return self.contents.adopt(key, version, path),
@@ -217,7 +221,7 @@ impl<S: Store> Fs<S> {
     }
 
     /// Makes what was sent the content of the node.
-    fn publish(&self, file: &Arc<File>, state: &mut State, key: &Key, sent: Sent, content: Arc<Content>) {
+    pub(super) fn publish(&self, file: &Arc<File>, state: &mut State, key: &Key, sent: Sent, content: Arc<Content>) {
         if let Some(dirty) = state.dirty.take() {
             dirty.staging.discard();
         }

@@ -5,7 +5,7 @@
 //! 1. `names`: shared by whoever uploads, exclusive for the rename of a directory.
 //! 2. `File::turn`, `File::stream`, `File::state` of one file (two for a rename, the lower node id first). May be held over I/O.
 //! 3. Fences ([`crate::freshness::fence`]): raised around every change that the bucket sees.
-//! 4. `tree`, `memory`, `tickets`: std mutexes, never held over an `.await`.
+//! 4. The turn of the local store, then `tree`, `memory`, `tickets`, `reopening`: std mutexes, never held over an `.await`.
 //!
 //! # How an answer is believed
 //!
@@ -21,6 +21,7 @@ mod file;
 mod flush;
 mod known;
 mod line;
+mod local;
 mod lost;
 mod names;
 mod nonsense;
@@ -59,6 +60,7 @@ use crate::{
     config::FsOptions,
     error::Result,
     freshness::{batch::Batches, fence::Fences, listing::Listing, views::Views},
+    local::Disk,
     model::{
         key::{Key, Prefix},
         tree::Tree,
@@ -71,6 +73,7 @@ use crowd::Crowds;
 use file::{File, Handles};
 use known::{Answer, Known};
 use line::Line;
+use local::Here;
 use types::{Invalidation, NodeId};
 
 /// Names whose attributes are remembered after the kernel forgot them: at ~340 bytes each, 34 MiB.
@@ -88,6 +91,8 @@ struct Payload {
     file: Option<Arc<File>>,
     /// The content that the kernel last read pages of.
     pages: Option<Version>,
+    /// It lives in the local store; the bucket does not know it.
+    own: bool,
 }
 
 /// An answer that waits for the next request of its system call.
@@ -117,8 +122,11 @@ pub struct Fs<S: Store> {
     tickets: Mutex<LruCache<(NodeId, u32), Ticket>>,
     /// Objects whose nonsense the log has.
     told: Mutex<nonsense::Told>,
+    /// Threads whose open(2) was stale once: the kernel looks the name up again and comes back, that once.
+    reopening: Mutex<LruCache<u32, ()>>,
     invalidations: mpsc::SyncSender<Invalidation>,
     names: RwLock<()>,
+    here: Option<Here>,
     yard: Arc<Yard>,
     lanes: Lanes,
     /// Files that are dirty.
@@ -144,12 +152,13 @@ impl<S: Store> Fs<S> {
         conditional: Conditional,
     ) -> (Arc<Self>, mpsc::Receiver<Invalidation>) {
         let (invalidations, receiver) = mpsc::sync_channel(INVALIDATIONS_LEN);
-        let root = Payload { known: Known::root(&options), file: None, pages: None };
-        let tree = Tree::new(prefix, root);
+        let here = (!options.patterns.is_empty()).then(|| Here::new(Disk::new(contents.root()), &prefix));
+        let tree = Tree::new(prefix, Payload::new(Known::root(&options)));
         let top = tree.key(NodeId::ROOT).expect("the root has a place");
         let views = Views::new(top);
         let line = Line::new(Arc::clone(&store), Arc::clone(&views), options.freshness.open_age());
         let fs = Self {
+            here,
             yard: Yard::new(contents.staging_dir(), contents.lost_dir()),
             lanes: Lanes::new(&contents.uploads_dir(), options.part_size, options.upload_concurrency),
             store,
@@ -167,6 +176,7 @@ impl<S: Store> Fs<S> {
             views,
             tickets: Mutex::new(lru(TICKETS_LEN)),
             told: Mutex::new(lru(nonsense::TOLD_LEN)),
+            reopening: Mutex::new(lru(TICKETS_LEN)),
             invalidations,
             names: RwLock::new(()),
             locals: Arc::default(),
@@ -205,7 +215,7 @@ impl<S: Store> Fs<S> {
     /// Files that are dirty, and their bytes.
     pub fn staged(&self) -> (u64, u64) {
         let tree = self.tree();
-        let dirty = tree.iter().filter(|(_, node)| node.payload.is_local());
+        let dirty = tree.iter().filter(|(_, node)| node.payload.is_dirty());
         dirty.fold((0, 0), |(files, bytes), (_, node)| (files + 1, bytes + node.payload.known.attr.size))
     }
 
@@ -233,11 +243,16 @@ impl<S: Store> Fs<S> {
 
 impl Payload {
     fn new(known: Known) -> Self {
-        Self { known, file: None, pages: None }
+        Self { known, file: None, pages: None, own: false }
+    }
+
+    /// Whether this host has what the bucket has not: it answers by itself.
+    fn is_local(&self) -> bool {
+        self.own || self.is_dirty()
     }
 
     /// Whether this host has a newer state than the bucket.
-    fn is_local(&self) -> bool {
+    fn is_dirty(&self) -> bool {
         self.file.as_ref().is_some_and(|file| file.is_dirty())
     }
 }

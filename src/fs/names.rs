@@ -21,9 +21,11 @@ use crate::{
         listing::{Is, Listing},
         views::place,
     },
+    local::New,
     model::{
         attr::{Attr, Kind},
         key::{Key, Name},
+        patterns::Scope,
     },
     store::{List, Require, Store},
 };
@@ -41,6 +43,10 @@ impl<S: Store> Fs<S> {
         let mut tree = self.tree();
         let id = tree.child(parent, &name)?;
         let node = tree.get(id).expect("children are in the tree");
+        // The disk knows, and may have to be waited for.
+        if node.payload.own {
+            return None;
+        }
         if !is_fresh(node, self.options.freshness.stat_age(), clock::now()) && !self.reopens(id, caller) {
             return None;
         }
@@ -57,9 +63,10 @@ impl<S: Store> Fs<S> {
             return found;
         }
         loop {
-            let id = match self.asking(parent, &name)? {
-                Asking::Ask(..) => self.resolve(parent, &name).await?,
-                Asking::Known(id) => id,
+            let id = match (self.look_here(parent, &name)?, self.asking(parent, &name)) {
+                (Some(id), _) | (None, Ok(Asking::Known(id))) => id,
+                (None, Ok(Asking::Ask(..))) => self.resolve(parent, &name).await?,
+                (None, Err(err)) => return Err(err),
             };
             let mut tree = self.tree();
             if let Some(found) = self.found(&mut tree, id) {
@@ -97,9 +104,12 @@ impl<S: Store> Fs<S> {
     pub async fn mkdir(&self, parent: NodeId, name: &OsStr, mode: u32, caller: Caller) -> Result<Found> {
         let _names = self.names.read().await;
         let (name, key, above) = self.place(parent, name)?;
+        let attr = self.attr_below(&above, Kind::Dir, mode, caller);
+        if self.scope(&key) != Scope::Bucket {
+            return self.make_here(parent, &name, &attr, New::Dir);
+        }
         let marker = key.marker();
         let fence = self.fences.raise(&key);
-        let attr = self.attr_below(&above, Kind::Dir, mode, caller);
         let headers = known::new_headers(&self.options, &marker, &attr, b"");
         let require = if self.conditional().absent.works() { Require::Absent } else { Require::Anything };
         let (asked, wall) = (clock::now(), clock::wall().sec);
@@ -114,14 +124,17 @@ impl<S: Store> Fs<S> {
     }
 
     pub async fn symlink(&self, parent: NodeId, name: &OsStr, target: &OsStr, caller: Caller) -> Result<Found> {
-        let target = target.to_str().ok_or(Error::BadName)?;
         if target.len() > TARGET_MAX {
             return Err(Error::NameTooLong);
         }
         let _names = self.names.read().await;
         let (name, key, above) = self.place(parent, name)?;
-        let fence = self.fences.raise(&key);
         let attr = Attr { size: target.len() as u64, ..self.attr_below(&above, Kind::Symlink, 0o777, caller) };
+        if self.scope(&key) != Scope::Bucket {
+            return self.make_here(parent, &name, &attr, New::Symlink(target));
+        }
+        let target = target.to_str().ok_or(Error::BadName)?;
+        let fence = self.fences.raise(&key);
         let headers = known::new_headers(&self.options, &key, &attr, b"");
         let body = Bytes::copy_from_slice(target.as_bytes());
         let require = if self.conditional().absent.works() { Require::Absent } else { Require::Anything };
@@ -136,6 +149,9 @@ impl<S: Store> Fs<S> {
 
     /// Where a symlink leads.
     pub async fn readlink(&self, id: NodeId) -> Result<Bytes> {
+        if self.is_own(id) {
+            return self.target_here(id);
+        }
         match self.target(id).await {
             // Another host replaced it since it was looked up: the answer is what the name leads to now.
             Err(Error::Stale | Error::NotFound) => {
@@ -185,6 +201,9 @@ impl<S: Store> Fs<S> {
         let _names = self.names.read().await;
         // An upload under way ends first: deleting before it would let it bring the name back.
         let _turn = file.turn.lock().await;
+        if self.is_own(file.id) {
+            return self.unlink_here(parent, name);
+        }
         let key = child_key(&self.tree(), parent, name)?;
         let uploaded = {
             let state = file.state.read().await;
@@ -237,15 +256,21 @@ impl<S: Store> Fs<S> {
             let tree = self.tree();
             match tree.get(id) {
                 Some(node) if node.kind != Kind::Dir => return Err(Error::NotDir),
+                Some(node) if node.payload.own => {
+                    drop(tree);
+                    return self.rmdir_here(parent, &name);
+                }
                 Some(_) if self.has_local(&tree, id) => return Err(Error::NotEmpty),
                 Some(_) => child_key(&tree, parent, &name)?,
                 None => return Err(Error::NotFound),
             }
         };
+        self.check_empty_here(&key)?;
         let fence = self.fences.raise(&key);
         self.check_empty(&key).await?;
         self.keep_parent(parent, &key.marker()).await?;
         self.store.delete(&key.marker(), Require::Anything).await?;
+        self.drop_frame(&key);
         self.forget_key(&key);
         self.views.forget(&key);
         let mut tree = self.tree();

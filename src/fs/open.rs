@@ -10,6 +10,7 @@ use super::{
     ask::Hint,
     file::{File, Handle},
     known::{Known, Seen},
+    lock,
     names::parse,
     settle::{child_key, is_fresh},
     types::{Caller, Fh, Found, NodeId, OpenMode, Opened},
@@ -21,6 +22,7 @@ use crate::{
     model::{
         attr::Kind,
         key::{Key, Name},
+        patterns::Scope,
         version::Version,
     },
     store::Store,
@@ -45,6 +47,9 @@ impl<S: Store> Fs<S> {
         }
         let (name, key, above) = self.place(parent, name)?;
         let attr = self.attr_below(&above, Kind::File, mode, caller);
+        if self.scope(&key) != Scope::Bucket {
+            return self.create_here((parent, &name), &attr, open, caller).await;
+        }
         let staging = Staging::new(&self.yard, Note { key: key.as_str().to_owned(), ..Note::default() });
         let mut dirty = Dirty::new(staging, None);
         dirty.exclusive = open.exclusive;
@@ -76,7 +81,7 @@ impl<S: Store> Fs<S> {
         Ok(tree.child(parent, &name))
     }
 
-    async fn open_existing(&self, id: NodeId, open: OpenMode, caller: Caller) -> Result<(Found, Opened)> {
+    pub(super) async fn open_existing(&self, id: NodeId, open: OpenMode, caller: Caller) -> Result<(Found, Opened)> {
         if open.exclusive {
             return Err(Error::Exists);
         }
@@ -95,8 +100,21 @@ impl<S: Store> Fs<S> {
         if open.write && self.options.read_only {
             return Err(Error::ReadOnly);
         }
+        let opened = self.try_open(id, open, caller).await;
+        let mut reopening = lock(&self.reopening);
+        let again = reopening.pop(&caller.tid).is_some();
+        if matches!(opened, Err(Error::Stale)) && !again {
+            reopening.put(caller.tid, ());
+        }
+        opened
+    }
+
+    async fn try_open(&self, id: NodeId, open: OpenMode, caller: Caller) -> Result<Opened> {
         let empties = open.truncate && open.write;
         self.revalidate(id, caller, empties).await?;
+        if self.is_own(id) {
+            return self.open_here(id, open).await;
+        }
         let file = self.hold(id)?;
         let opened = if empties { self.prepare_empty(&file, open).await } else { self.prepare(&file, open).await };
         if opened.is_err() {
@@ -123,12 +141,15 @@ impl<S: Store> Fs<S> {
     }
 
     async fn prepare(&self, file: &Arc<File>, open: OpenMode) -> Result<Opened> {
+        if open.write {
+            self.keep_small(file).await?;
+        }
         let (content, version) = self.content_to_read(file, open).await;
         let size = self.tree().get(file.id).map_or(0, |node| node.payload.known.attr.size);
         let mut backing = None;
         if let Some(content) = content {
             backing = self.contents.file(&content);
-            if size > 0 {
+            if size > 0 && !open.write {
                 let count = if backing.is_some() { &self.hits } else { &self.misses };
                 count.fetch_add(1, Ordering::Relaxed);
             }
@@ -142,15 +163,18 @@ impl<S: Store> Fs<S> {
             }
         }
         let unchanged = self.pages_of(file, version);
-        Ok(self.opened(Arc::clone(file), open, size, backing, unchanged))
+        Ok(self.opened(Arc::clone(file), open, size, backing.filter(|_| !open.write), unchanged))
     }
 
-    /// The bytes that a reader will want, and their version. Does not wait for an upload.
+    /// The bytes that a reader will want, or a writer who keeps some of them, and their version. Does not wait for an
+    /// upload.
     async fn content_to_read(&self, file: &Arc<File>, open: OpenMode) -> (Option<Arc<Content>>, Option<Version>) {
+        // Who only writes will most likely write all of it, or set its times.
+        let wanted = open.read || open.append;
         {
             let state = file.state.read().await;
-            if open.write || state.dirty.is_some() || state.content.is_some() {
-                let content = state.content.clone().filter(|_| !open.write && state.dirty.is_none());
+            if !wanted || state.dirty.is_some() || state.content.is_some() {
+                let content = state.content.clone().filter(|_| wanted && state.dirty.is_none());
                 return (content, state.version.clone());
             }
         }
@@ -159,9 +183,37 @@ impl<S: Store> Fs<S> {
         (clean.then(|| self.content_of(file, &mut state)).flatten(), state.version.clone())
     }
 
+    /// What a writer leaves of a small file must not be lost to another host before its close: the bytes come now.
+    async fn keep_small(&self, file: &Arc<File>) -> Result<()> {
+        let here = {
+            // Shared, so that it does not wait for an upload.
+            let state = file.state.read().await;
+            if state.dirty.is_some() {
+                return Ok(());
+            }
+            state.content.clone()
+        };
+        let content = if here.is_some() {
+            here
+        } else {
+            let mut state = file.state.write().await;
+            let clean = state.dirty.is_none();
+            clean.then(|| self.content_of(file, &mut state)).flatten()
+        };
+        let Some(content) = content.filter(|content| (1..=SMALL).contains(&content.size())) else { return Ok(()) };
+        match self.contents.complete(&content).await {
+            Ok(_) | Err(Error::NoSpace) => Ok(()),
+            Err(err) => Err(err),
+        }
+    }
+
     /// The object is not what it was: takes the answer and the bytes in one trip, for the open that comes next. However
-    /// often it is replaced, that one finds everything here.
+    /// often it is replaced, that one finds everything here. Nothing if this one came back already: then the next open
+    /// is another system call, which has to ask for itself.
     async fn refetch(&self, parent: NodeId, name: &Name, key: Key, caller: Caller) -> Result<()> {
+        if lock(&self.reopening).contains(&caller.tid) {
+            return Ok(());
+        }
         let stamp = self.fences.stamp(&key).await;
         let answer = self.look_and_fetch(key.clone(), None).await?;
         let mut tree = self.tree();
@@ -175,7 +227,7 @@ impl<S: Store> Fs<S> {
     }
 
     /// The pages that the kernel has, or gets now, are of `version`. Whether they were before.
-    fn pages_of(&self, file: &File, version: Option<Version>) -> bool {
+    pub(super) fn pages_of(&self, file: &File, version: Option<Version>) -> bool {
         let mut tree = self.tree();
         let Some(node) = tree.get_mut(file.id) else { return false };
         let unchanged = match (&node.payload.pages, &version) {
@@ -186,7 +238,7 @@ impl<S: Store> Fs<S> {
         unchanged
     }
 
-    fn opened(
+    pub(super) fn opened(
         &self,
         file: Arc<File>,
         open: OpenMode,
@@ -201,7 +253,7 @@ impl<S: Store> Fs<S> {
     }
 
     /// Counts one opener, and gives what all openers share.
-    fn hold(&self, id: NodeId) -> Result<Arc<File>> {
+    pub(super) fn hold(&self, id: NodeId) -> Result<Arc<File>> {
         let kind = self.tree().get(id).ok_or(Error::Stale)?.kind;
         match kind {
             Kind::Dir => Err(Error::IsDir),
@@ -277,6 +329,7 @@ impl<S: Store> Fs<S> {
     pub fn restore(&self, id: NodeId, fh: Fh) -> Result<()> {
         if self.handles.get(fh).is_err() {
             let file = self.pin(id)?.ok_or(Error::IsDir)?;
+            self.restore_here(&file)?;
             self.handles.restore(fh, file);
         }
         Ok(())

@@ -35,6 +35,9 @@ impl<S: Store> Fs<S> {
     pub async fn read(&self, fh: Fh, offset: u64, len: u32) -> Result<Bytes> {
         let handle = self.reader(fh)?;
         let state = handle.file.state.read().await;
+        if let Some(own) = &state.own {
+            return super::local::read(own, offset, len);
+        }
         if let Some(dirty) = &state.dirty {
             return self.read_dirty(dirty, clip(offset, len, dirty.size), &handle).await;
         }
@@ -45,7 +48,7 @@ impl<S: Store> Fs<S> {
         } else {
             drop(state);
             let mut state = handle.file.state.write().await;
-            if state.dirty.is_some() {
+            if state.dirty.is_some() || state.own.is_some() {
                 drop(state);
                 return Box::pin(self.read(fh, offset, len)).await;
             }
@@ -61,6 +64,9 @@ impl<S: Store> Fs<S> {
     pub async fn lseek(&self, fh: Fh, offset: u64, whence: Whence) -> Result<u64> {
         let handle = self.handles.get(fh)?;
         let state = handle.file.state.read().await;
+        if let Some(own) = &state.own {
+            return super::local::lseek(own, offset, whence);
+        }
         let Some(dirty) = &state.dirty else {
             let size = state.version.as_ref().map_or(0, |version| version.size);
             return match whence {

@@ -6,6 +6,7 @@ use super::{
     Fs,
     file::File,
     known::{self, Known},
+    local::Way,
     names::parse,
     settle::child_key,
     types::{NodeId, RenameMode},
@@ -61,8 +62,12 @@ impl<S: Store> Fs<S> {
             }
             (kind, target)
         };
-        if mode == RenameMode::NoReplace && self.exists(&to.key).await? {
+        if mode == RenameMode::NoReplace && self.is_taken(to.parent, &to.name, &to.key).await? {
             return Err(Error::Exists);
+        }
+        let way = self.way(source, &to.key);
+        if kind == Kind::Dir && way != Way::Bucket {
+            return self.rename_dir_here(way, source, (&from, &to), mode).await;
         }
         if kind == Kind::Dir {
             return self.rename_dir(source, &from, &to, target).await;
@@ -98,6 +103,12 @@ impl<S: Store> Fs<S> {
             // Readers here who have the target open keep it; writers lose it.
             self.secure(over, &to.key).await;
             self.drop_stream(over).await;
+        }
+        match self.way(file.id, &to.key) {
+            Way::Bucket => {}
+            Way::Here => return self.shift(file.id, over, from, to, mode).await,
+            Way::Give => return self.give(file, from, to, mode).await,
+            Way::Take => return self.take(file, over, from, to, mode).await,
         }
         if file.is_dirty() {
             self.rename_dirty(file, from, to, mode).await
@@ -210,7 +221,7 @@ impl<S: Store> Fs<S> {
     }
 
     /// The key goes only if it is still what was copied: another host may have written it anew. Whether it is gone.
-    async fn delete_if(&self, key: &Key, version: &Version) -> Result<bool> {
+    pub(super) async fn delete_if(&self, key: &Key, version: &Version) -> Result<bool> {
         let condition = self.conditional().delete.works().then(|| Require::Version(version.etag.clone()));
         match self.store.delete(key, condition.unwrap_or_default()).await {
             Err(Error::Stale | Error::NotFound) => Ok(false),

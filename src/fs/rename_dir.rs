@@ -35,6 +35,7 @@ impl<S: Store> Fs<S> {
         let [leaves, comes] = [&from.key, &to.key].map(|key| self.fences.raise(key));
         self.check_empty(&to.key).await?;
         let entries = self.below(&from.key).await?;
+        self.check_below(&entries, from, to)?;
         let touched = entries.iter().flat_map(|entry| [entry.key.clone(), moved(&entry.key, from, to)]);
         let ends = [from.key.marker(), to.key.marker()];
         let _below: Vec<_> = touched.filter(|key| !ends.contains(key)).map(|key| self.fences.raise(&key)).collect();
@@ -50,7 +51,7 @@ impl<S: Store> Fs<S> {
                 return Err(err);
             }
         }
-        self.move_node(source, from, to);
+        self.move_dir(source, from, to);
         lock(&self.memory).clear();
         for end in [from, to] {
             self.views.forget(&end.key);
@@ -65,7 +66,7 @@ impl<S: Store> Fs<S> {
     async fn upload_below(&self, dir: NodeId) -> Result<()> {
         let files: Vec<_> = {
             let tree = self.tree();
-            let below = tree.iter().filter(|(id, node)| node.payload.is_local() && tree.is_below(*id, dir));
+            let below = tree.iter().filter(|(id, node)| node.payload.is_dirty() && tree.is_below(*id, dir));
             below.filter_map(|(_, node)| node.payload.file.clone()).collect()
         };
         for file in files {

@@ -22,9 +22,10 @@ use crate::{
 /// Bytes at the start of a file that decide its charset.
 pub(super) const HEAD: u64 = 64 << 10;
 /// Bytes that are copied from the content below into staging at a time.
-const STEP: u64 = 1 << 20;
+pub(super) const STEP: u64 = 1 << 20;
 
 /// An object that was just written.
+#[derive(Debug)]
 pub(super) struct Sent {
     pub(super) version: Version,
     /// When the request was sent that made it.
@@ -207,13 +208,11 @@ impl<S: Store> Fs<S> {
                 continue;
             }
             stream.lane(&self.lanes, number).await?;
-            let matter = match (step, &dirty.base) {
-                (Step::Copy(_), Some(base)) => Matter::Copy(&base.key, &base.version.etag),
-                _ => {
-                    let room = self.lanes.room(range.end - range.start).await;
-                    let ahead = Readahead::default();
-                    Matter::Bytes(self.read_pieces(dirty, range.clone(), &ahead).await?, room)
-                }
+            let matter = if let (Step::Copy(_), Some(base)) = (step, &dirty.base) {
+                Matter::Copy(&base.key, &base.version.etag)
+            } else {
+                let room = self.lanes.room(range.end - range.start).await;
+                Matter::Bytes(self.read_pieces(dirty, range.clone(), &Readahead::default()).await?, room)
             };
             stream.send(&self.store, number, range, matter);
         }

@@ -43,6 +43,9 @@ impl<S: Store> Fs<S> {
     /// The node at `name`, asked for unless it is dirty here. Fails with `NotFound` if there is none.
     pub(super) async fn resolve(&self, parent: NodeId, name: &Name) -> Result<NodeId> {
         loop {
+            if let Some(id) = self.look_here(parent, name)? {
+                return Ok(id);
+            }
             let (key, hint) = match self.asking(parent, name)? {
                 Asking::Known(id) => return Ok(id),
                 Asking::Ask(key, hint) => (key, hint),
@@ -130,7 +133,8 @@ impl<S: Store> Fs<S> {
 
     /// Whether this host has anything at or below a node that the bucket does not have.
     pub(super) fn has_local(&self, tree: &Tree<Payload>, id: NodeId) -> bool {
-        self.locals.load(Ordering::Acquire) > 0 && any_local(tree, id)
+        let own = tree.get(id).is_some_and(|node| node.payload.own);
+        own || self.locals.load(Ordering::Acquire) > 0 && any_local(tree, id)
     }
 
     /// Drops a node that an answer brought and nobody holds; what it says is remembered.

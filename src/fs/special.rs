@@ -14,7 +14,10 @@ use crate::{
     config::Perms,
     error::{Error, Result},
     freshness::listing::Is,
-    model::attr::{Attr, Kind},
+    model::{
+        attr::{Attr, Kind},
+        patterns::Scope,
+    },
     store::{Require, Store},
 };
 
@@ -26,6 +29,9 @@ impl<S: Store> Fs<S> {
         let kind = kind.ok_or(Error::NotPermitted)?;
         let _names = self.names.read().await;
         let (name, key, above) = self.place(parent, name)?;
+        if self.scope(&key) != Scope::Bucket {
+            return Err(Error::NotPermitted);
+        }
         let fence = self.fences.raise(&key);
         let rdev = if kind.is_device() { rdev } else { 0 };
         let attr = Attr { rdev, ..self.attr_below(&above, kind, mode, caller) };
@@ -33,9 +39,9 @@ impl<S: Store> Fs<S> {
         let require = if self.conditional().absent.works() { Require::Absent } else { Require::Anything };
         let asked = clock::now();
         let version = self.store.put(&key, Bytes::new(), &headers, require).await?;
-        let made = Is::File(version.clone());
+        let is = Is::File(version.clone());
         let found = self.born(parent, name, &key, Known { version: Some(version), attr, asked: Some(asked) })?;
-        fence.made(made);
+        fence.made(is);
         Ok(found)
     }
 }

@@ -36,6 +36,10 @@ impl<S: Store> Fs<S> {
         self.make_room(&handle.file, &mut stream, data.len() as u64).await?;
         let attr = {
             let mut state = handle.file.state.write().await;
+            if state.own.is_some() {
+                let offset = Some(offset).filter(|_| !append && !handle.append);
+                return self.write_here(&handle.file, &mut state, offset, &data);
+            }
             let size = state.size();
             let offset = if append || handle.append { size } else { offset };
             let end = self.check_size(offset, data.len() as u64, size)?;
@@ -60,6 +64,9 @@ impl<S: Store> Fs<S> {
         state: &mut State,
         size: u64,
     ) -> Result<()> {
+        if state.own.is_some() {
+            return self.resize_here(file, state, size);
+        }
         self.check_size(size, 0, 0)?;
         if size == 0 {
             // Nothing of what was there is needed.
@@ -106,6 +113,9 @@ impl<S: Store> Fs<S> {
         let file = &handle.file;
         let mut stream = file.stream.lock().await;
         let mut state = file.state.write().await;
+        if state.own.is_some() {
+            return self.fallocate_here(file, &mut state, (offset, len), mode);
+        }
         let size = state.size();
         let end = self.check_size(offset, len, size)?;
         if zero && state.dirty.as_ref().is_some_and(|dirty| !dirty.away.within(offset..end).is_empty()) {
@@ -159,7 +169,7 @@ impl<S: Store> Fs<S> {
 
     /// The end of a change of a file of `size` bytes, if the store can hold what comes of it: before any byte of it is
     /// taken.
-    fn check_size(&self, offset: u64, len: u64, size: u64) -> Result<u64> {
+    pub(super) fn check_size(&self, offset: u64, len: u64, size: u64) -> Result<u64> {
         let end = offset.checked_add(len).ok_or(Error::TooLarge)?;
         if end.max(size) > self.lanes.limits.largest() { Err(Error::TooLarge) } else { Ok(end) }
     }

@@ -39,6 +39,9 @@ impl<S: Store> Fs<S> {
 
     /// Names, each with a NUL at its end.
     pub fn listxattr(&self, id: NodeId) -> Result<Bytes> {
+        if self.is_own(id) {
+            return Ok(Bytes::new());
+        }
         let (_, version) = self.object_of(id)?;
         let mut names = format!("{KEY}\0");
         if version.is_some() {
@@ -49,7 +52,7 @@ impl<S: Store> Fs<S> {
 
     fn object_of(&self, id: NodeId) -> Result<(Key, Option<Version>)> {
         let tree = self.tree();
-        let node = tree.get(id).ok_or(Error::Stale)?;
+        let node = tree.get(id).filter(|node| !node.payload.own).ok_or(Error::NoAttr)?;
         let key = tree.key(id).ok_or(Error::NoAttr)?;
         let version = node.payload.known.version.clone();
         let dir = node.kind == Kind::Dir && id != NodeId::ROOT;

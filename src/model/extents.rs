@@ -133,8 +133,12 @@ mod tests {
                 prop_assert_eq!(bits(&set), model.clone());
                 prop_assert_eq!(set.len(), model.iter().filter(|bit| **bit).count() as u64);
                 let (mut gaps, mut here) = (Extents::default(), Extents::default());
-                set.missing(0..64).into_iter().for_each(|gap| gaps.insert(gap));
-                set.within(0..64).into_iter().for_each(|run| here.insert(run));
+                for gap in set.missing(0..64) {
+                    gaps.insert(gap);
+                }
+                for run in set.within(0..64) {
+                    here.insert(run);
+                }
                 prop_assert_eq!(&here, &set);
                 prop_assert_eq!(bits(&gaps), model.iter().map(|bit| !bit).collect::<Vec<_>>());
             }

@@ -3,5 +3,6 @@
 pub mod attr;
 pub mod extents;
 pub mod key;
+pub mod patterns;
 pub mod tree;
 pub mod version;

@@ -11,6 +11,11 @@ use crate::{
     config::Options,
     fs::Fs,
     fuse::init::Kernel,
+    local::{Disk, Item},
+    model::{
+        attr::Kind,
+        patterns::{Patterns, Scope},
+    },
     store::{
         probe::{Conditional, probe},
         s3::S3Store,
@@ -18,7 +23,7 @@ use crate::{
     telemetry::{
         Telemetry, control,
         counted::Counted,
-        status::{self, Cache, Mount, Passthrough, Staging, Status},
+        status::{self, Cache, LocalOnly, Mount, Passthrough, Staging, Status},
     },
 };
 
@@ -27,6 +32,9 @@ const LEFTOVERS_LIMIT: Duration = Duration::from_secs(10);
 
 /// Between attempts to reach a bucket that was away when the mount started.
 const HEAL_PAUSE: Duration = Duration::from_secs(10);
+
+/// Local names that are looked through at start for some that no pattern covers any more: a tenth of a second.
+const STRAYS_MAX: usize = 100_000;
 
 type Bucket = Counted<S3Store>;
 
@@ -45,6 +53,7 @@ async fn open(options: &Options) -> Result<Opened<Bucket>, MountError> {
     let contents = Contents::open(Arc::clone(&store), &options.cache, Handle::current()).map_err(MountError::Cache)?;
     let (fs, queue) =
         Fs::new(Arc::clone(&store), Arc::clone(&contents), options.fs.clone(), options.prefix.clone(), conditional);
+    tell_local_names(&options.fs.patterns, &Disk::new(contents.root()));
     if !reached {
         tokio::spawn(heal(Arc::clone(&fs), store, options.clone()));
     } else if !options.fs.read_only {
@@ -108,6 +117,15 @@ fn tell(source: Source, fs: Arc<Fs<Bucket>>, kernel: Kernel) {
 }
 
 impl Source {
+    fn local_only(&self, fs: &Fs<Bucket>) -> Option<LocalOnly> {
+        let (usage, hidden_keys) = fs.kept_here()?;
+        let Patterns { local, hold } = &self.options.fs.patterns;
+        let [local, hold] = [local, hold].map(|list| list.texts().map(str::to_owned).collect());
+        let dir = Disk::new(self.contents.root()).root().display().to_string();
+        let (files, bytes) = usage.map(|usage| (usage.files, usage.bytes)).unzip();
+        Some(LocalOnly { local, hold, dir, files, bytes, hidden_keys })
+    }
+
     fn status(&self, fs: &Fs<Bucket>, kernel: &Kernel) -> Status {
         let usage = self.contents.usage();
         let (files, bytes) = fs.staged();
@@ -139,8 +157,26 @@ impl Source {
                 free: usage.free,
             },
             staging: Staging { bytes, files },
+            local_only: self.local_only(fs),
             ..Status::default()
         })
+    }
+}
+
+/// Says which names stay here, and of files that the patterns of an earlier run left.
+fn tell_local_names(patterns: &Patterns, disk: &Disk) {
+    let dir = disk.root().display();
+    if !patterns.is_empty() {
+        log::info!("local-only names: {patterns}; they live in {dir}");
+    }
+    let stray = |item: &&Item| item.entry.attr.kind != Kind::Dir && patterns.scope(&item.path) == Scope::Bucket;
+    match disk.walk("", STRAYS_MAX) {
+        Ok(Some(items)) if items.iter().any(|item| stray(&item)) => {
+            let count = items.iter().filter(stray).count();
+            log::warn!("{count} files in {dir} have no local-only name any more and are not shown");
+        }
+        Ok(_) => {}
+        Err(err) => log::warn!("{dir}: {err}"),
     }
 }
 

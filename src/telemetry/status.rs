@@ -18,6 +18,8 @@ pub struct Status {
     pub conditional_writes: BTreeMap<String, bool>,
     pub cache: Cache,
     pub staging: Staging,
+    /// `None`: the mount has no local-only names.
+    pub local_only: Option<LocalOnly>,
     /// The oldest first; at most [`CALLS_MAX`](super::CALLS_MAX).
     pub calls: Vec<Call>,
     /// All calls in flight, also those not listed.
@@ -64,6 +66,20 @@ pub struct Cache {
 pub struct Staging {
     pub bytes: u64,
     pub files: u64,
+}
+
+/// What stays on this host.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct LocalOnly {
+    pub local: Vec<String>,
+    pub hold: Vec<String>,
+    /// Where it is.
+    pub dir: String,
+    /// `None`: too many to count.
+    pub files: Option<u64>,
+    pub bytes: Option<u64>,
+    /// Keys of the bucket that local names hide, in the directory that has most of them.
+    pub hidden_keys: u64,
 }
 
 /// A call that the bucket has not answered yet.

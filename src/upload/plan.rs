@@ -7,8 +7,9 @@ use crate::{
     store::{PART_MIN, PARTS_MAX},
 };
 
-/// Bytes of one copied part: few requests, and each well below the time that servers give one.
-pub const COPY: u64 = 1 << 30;
+/// Bytes of one copied part: eight requests for a gigabyte, several of them at once, and each far below the deadline of a
+/// request also where a server copies slowly.
+const COPY: u64 = 128 << 20;
 
 /// The largest object, in bytes (S3 API; most servers keep to it, also where the parts would allow more).
 pub const OBJECT_MAX: u64 = 5 << 40;
@@ -43,6 +44,12 @@ impl Limits {
     /// The largest file that can be sent without any copy, in bytes.
     pub fn largest(&self) -> u64 {
         self.part.saturating_mul(u64::from(self.count)).min(OBJECT_MAX)
+    }
+
+    /// Bytes of a copied part in a file of `size` bytes: of the largest files all copies are at most a quarter of the
+    /// parts.
+    fn copy_of(&self, size: u64) -> u64 {
+        self.copy.max(size.div_ceil(u64::from(self.count / 4).max(1)))
     }
 
     /// From here on a run of unchanged bytes is worth a copy: of half as much nothing may be left that is a part.
@@ -87,11 +94,12 @@ pub fn grid(size: u64, limits: &Limits) -> Result<Vec<Step>> {
 fn lay(size: u64, unchanged: &[Range<u64>], worth: u64, limits: &Limits) -> Vec<Step> {
     let mut steps = Vec::new();
     let mut at = 0;
+    let copy = limits.copy_of(size);
     for run in unchanged.iter().filter(|run| run.end - run.start >= worth) {
         // What is sent before a copy grows into it until it is a part; at least `worth - min` is left to copy.
         let start = if run.start == at { at } else { run.start.max(at + limits.min) };
         split(at..start, limits.part, limits.min, |part| steps.push(Step::Bytes(part)));
-        split(start..run.end, limits.copy, limits.min, |part| steps.push(Step::Copy(part)));
+        split(start..run.end, copy, limits.min, |part| steps.push(Step::Copy(part)));
         at = run.end;
     }
     // The last part may be as small as it likes.
@@ -171,7 +179,9 @@ mod tests {
     fn file() -> impl Strategy<Value = (u64, Vec<Range<u64>>)> {
         (1..2_000_u64, prop::collection::vec((0..2_000_u64, 1..80_u64), 0..12)).prop_map(|(size, changes)| {
             let mut changed = Extents::default();
-            changes.into_iter().for_each(|(at, len)| changed.insert(at.min(size)..(at + len).min(size)));
+            for (at, len) in changes {
+                changed.insert(at.min(size)..(at + len).min(size));
+            }
             (size, changed.missing(0..size))
         })
     }
@@ -187,7 +197,9 @@ mod tests {
             prop_assert!(steps.len() <= count as usize);
             let (mut at, mut sent) = (0, 0);
             let mut old = Extents::default();
-            unchanged.iter().for_each(|run| old.insert(run.clone()));
+            for run in &unchanged {
+                old.insert(run.clone());
+            }
             for (index, step) in steps.iter().enumerate() {
                 let range = step.range();
                 let len = range.end - range.start;
@@ -195,7 +207,7 @@ mod tests {
                 prop_assert!(len > 0 && (len >= min || index + 1 == steps.len()), "{:?}", steps);
                 at = range.end;
                 match step {
-                    Step::Copy(_) => prop_assert!(old.covers(range) && len < limits.copy + min),
+                    Step::Copy(_) => prop_assert!(old.covers(range) && len < limits.copy_of(size) + min),
                     Step::Bytes(_) => {
                         prop_assert!(len < limits.part + min);
                         let changed: u64 = old.missing(range.clone()).iter().map(|gap| gap.end - gap.start).sum();

@@ -1,5 +1,7 @@
 //! Bytes that the bucket does not have yet: in memory while they are few, then in a local file.
 
+mod holes;
+
 use std::{
     fs::{self, File},
     io,
@@ -13,7 +15,6 @@ use std::{
 };
 
 use bytes::Bytes;
-use nix::fcntl::{FallocateFlags, fallocate};
 use serde::{Deserialize, Serialize};
 
 use crate::{error::Result, model::extents::Extents};
@@ -87,6 +88,30 @@ impl Staging {
         Self { yard: Arc::clone(yard), data, here, note, precious: true }
     }
 
+    /// Over the `size` bytes of a file that lives elsewhere on this disk. Nothing is in the yard until its owner moves it
+    /// to [`Self::path`]; before that it is not precious.
+    pub fn over(yard: &Arc<Yard>, note: Note, file: File, size: u64) -> Self {
+        let path = yard.dir.join(yard.name()).with_extension("data");
+        let mut here = Extents::default();
+        here.insert(0..size);
+        Self { yard: Arc::clone(yard), data: Data::File { file, path }, here, note, precious: false }
+    }
+
+    /// Where the bytes are in the yard; `None` while they are in memory.
+    pub fn path(&self) -> Option<&Path> {
+        match &self.data {
+            Data::Memory(_) => None,
+            Data::File { path, .. } => Some(path),
+        }
+    }
+
+    /// The file is in the yard, and somebody wrote to it before: it has `size` bytes, all of them precious.
+    pub fn now_has(&mut self, size: u64) {
+        self.here.truncate(size);
+        self.here.insert(0..size);
+        self.precious = true;
+    }
+
     /// Whether the bytes must outlive this. Those of an unlinked file need not, though it is still written and read.
     pub fn set_precious(&mut self, precious: bool) {
         self.precious = precious;
@@ -121,50 +146,6 @@ impl Staging {
         self.spill()?.write_all_at(bytes, offset)?;
         self.here.insert(offset..end);
         Ok(())
-    }
-
-    /// Writes zeros; on the disk they take no space where it knows holes.
-    pub fn zero(&mut self, range: Range<u64>) -> Result<()> {
-        /// Bytes that are written at once where there are no holes: as much as one write of the kernel.
-        const STEP: u64 = 1 << 20;
-        if let Data::Memory(memory) = &mut self.data {
-            let held = memory.len() as u64;
-            let [from, to] =
-                [range.start, range.end].map(|at| usize::try_from(at.min(held)).expect("memory is addressable"));
-            memory[from..to].fill(0);
-        } else if !self.punch(&range) {
-            let mut at = range.start;
-            while at < range.end {
-                let end = range.end.min(at + STEP);
-                self.write(at, &vec![0; usize::try_from(end - at).expect("at most STEP")])?;
-                at = end;
-            }
-        }
-        self.here.insert(range);
-        Ok(())
-    }
-
-    /// Forgets `range` and frees its space. False if the disk cannot: then nothing is changed.
-    pub fn release(&mut self, range: &Range<u64>) -> bool {
-        let freed = self.punch(range);
-        if freed {
-            self.here.remove(range);
-        }
-        freed
-    }
-
-    /// Whether `range` of the file is a hole now.
-    fn punch(&self, range: &Range<u64>) -> bool {
-        let Data::File { file, .. } = &self.data else { return false };
-        let [Ok(at), Ok(len)] = [range.start, range.end - range.start].map(i64::try_from) else { return false };
-        let flags = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
-        match fallocate(file, flags, at, len) {
-            Ok(()) => true,
-            Err(err) => {
-                log::debug!("{}: no hole: {err}", self.note.key);
-                false
-            }
-        }
     }
 
     /// Bytes of `range`; what was not written reads as zeros.
@@ -215,7 +196,10 @@ impl Staging {
         match &self.data {
             Data::Memory(_) => Ok(None),
             Data::File { file, path } => {
-                file.set_len(size)?;
+                // A file that came from elsewhere may be open for reading alone, and has its size.
+                if file.metadata()?.len() != size {
+                    file.set_len(size)?;
+                }
                 Ok(Some(path))
             }
         }

@@ -19,7 +19,7 @@ use originfs::{
     freshness::Freshness,
     fs::Fs,
     fuse::init::Kernel,
-    model::key::Prefix,
+    model::{key::Prefix, patterns::Patterns},
     mount::{Ended, Mounted, Opened},
     store::{Headers, memory::MemoryStore, probe::Conditional},
 };
@@ -97,6 +97,7 @@ impl Lab {
                 mtime_ns: false,
                 xattr: false,
                 read_only: false,
+                patterns: Patterns::default(),
                 rename_limit: 1000,
                 part_size: 8 << 20,
                 upload_concurrency: 4,

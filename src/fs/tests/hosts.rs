@@ -87,6 +87,20 @@ async fn bytes_that_are_gone_are_stale_and_never_zeros() {
 }
 
 #[tokio::test]
+async fn a_small_file_that_is_being_changed_keeps_what_is_below_the_change() {
+    for append in [false, true] {
+        let (a, b) = pair();
+        a.write("f", b"theirs, first").await.unwrap();
+        let open = b.open("f", OpenMode { read: !append, write: true, append, ..OpenMode::default() }).await.unwrap();
+        a.write("f", b"theirs, second, and longer").await.unwrap();
+        b.fs.write(open.fh, 0, super::b("OURS"), false).await.unwrap();
+        b.close(open).await.unwrap();
+        let expect = if append { &b"theirs, firstOURS"[..] } else { b"OURSrs, first" };
+        assert_eq!(&a.read("f").await.unwrap()[..], expect);
+    }
+}
+
+#[tokio::test]
 async fn a_foreign_change_of_metadata_alone_is_seen() {
     let (a, b) = pair();
     a.bucket.inner().set_time(Some(1000));

@@ -1,14 +1,17 @@
 //! Hosts without a kernel: each has its own `Fs` and cache over one bucket in memory, and looks every path up again.
 
 mod basics;
+mod crossing;
 mod details;
 mod faults;
 mod hosts;
 mod large;
+mod local;
 mod model;
 mod perms;
 mod races;
 mod released;
+mod sharing;
 mod views;
 
 use std::{
@@ -33,7 +36,7 @@ use crate::{
     config::{CacheOptions, FsOptions, Perms},
     error::{Error, Result},
     freshness::Freshness,
-    model::{attr::Kind, key::Prefix},
+    model::{attr::Kind, key::Prefix, patterns::Patterns},
     store::{
         faulty::Faulty,
         memory::MemoryStore,
@@ -75,6 +78,7 @@ pub(super) fn options() -> FsOptions {
         mtime_ns: false,
         xattr: true,
         read_only: false,
+        patterns: Patterns::default(),
         rename_limit: 1000,
         part_size: PART,
         upload_concurrency: 4,
@@ -110,7 +114,11 @@ impl Host {
 
     pub(super) fn with(bucket: &Bucket, options: FsOptions) -> Self {
         let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
-        let dir = std::env::temp_dir().join(format!("originfs-fs-{}-{serial}", std::process::id()));
+        Self::at(bucket, options, std::env::temp_dir().join(format!("originfs-fs-{}-{serial}", std::process::id())))
+    }
+
+    /// With a cache directory that may be a former host's.
+    pub(super) fn at(bucket: &Bucket, options: FsOptions, dir: PathBuf) -> Self {
         let cache = CacheOptions { dir: dir.clone(), size: Some(1 << 30), min_free: Some(0) };
         let contents = Contents::open(Arc::clone(bucket), &cache, tokio::runtime::Handle::current()).unwrap();
         let yes = Support::Yes;

@@ -162,6 +162,25 @@ async fn a_mode_set_while_parts_are_on_their_way_is_the_one_that_stays() {
 }
 
 #[tokio::test]
+async fn a_change_of_attributes_never_mixes_two_versions() {
+    let nothing = SetAttr { mode: Some(0o644), ..SetAttr::default() };
+    let touched = SetAttr { mtime: Some(at(5, 0)), ..SetAttr::default() };
+    for (set, options) in [(nothing, stored()), (touched, stored()), (touched, options())] {
+        let bucket = bucket();
+        let (host, other) = (Host::with(&bucket, options.clone()), Host::with(&bucket, options));
+        host.write("f", b"old content").await.unwrap();
+        let open = host.open("f", READ).await.unwrap();
+        other.write("f", b"new").await.unwrap();
+        host.fs.setattr(open.id, None, set, host.who()).await.unwrap();
+        assert_eq!(&host.read("f").await.unwrap()[..], b"new");
+        assert_eq!(host.attr("f").await, other.attr("f").await);
+        assert_eq!(&host.read_open(open).await.unwrap()[..], b"old content");
+        host.close(open).await.unwrap();
+        assert_eq!(&host.read("f").await.unwrap()[..], b"new");
+    }
+}
+
+#[tokio::test]
 async fn a_mode_of_zero_is_a_mode() {
     let (host, other) = pair();
     host.write("f", b"x").await.unwrap();

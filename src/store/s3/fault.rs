@@ -66,6 +66,16 @@ pub(super) enum Remedy {
     Renew,
 }
 
+/// The code for objects whose storage class cannot be read at once.
+const ARCHIVED: &str = "InvalidObjectState";
+
+impl Fault {
+    /// The object is there, and its bytes are in an archive.
+    pub(super) fn is_of_archive(&self) -> bool {
+        matches!(&self.cause, Cause::Answer(answer) if answer.code == ARCHIVED)
+    }
+}
+
 impl Cause {
     pub(super) fn of<E>(err: &SdkError<E, HttpResponse>) -> Self
     where
@@ -115,6 +125,7 @@ impl Cause {
             // The SDK has read the server's clock off the answer and signs with it from now on.
             (_, "RequestTimeTooSkewed" | "RequestTimeout" | "InternalError" | "BadDigest" | "IncompleteBody")
             | (408 | 500 | 502 | 504, _) => Remedy::Retry,
+            (_, ARCHIVED) => Remedy::Nothing,
             // The answer to HEAD has no body, so AWS cannot say there that a token has expired (400).
             (400, "" | "BadRequest" | "Bad Request") | (401 | 403, _) => Remedy::Renew,
             (_, code) if is_about_credentials(code) => Remedy::Renew,
@@ -165,7 +176,7 @@ pub(super) fn classify(fault: Fault) -> Error {
             "RequestTimeTooSkewed"
             | "AuthorizationHeaderMalformed"
             | "NoSuchBucket"
-            | "InvalidObjectState"
+            | ARCHIVED
             | "AccountProblem"
             | "NotSignedUp",
         ) => Error::unavailable(fault),
@@ -282,7 +293,7 @@ mod tests {
         check(403, "RequestTimeTooSkewed", "Unavailable", Remedy::Retry);
         check(403, "SignatureDoesNotMatch", "Unavailable", Remedy::Renew);
         check(403, "InvalidAccessKeyId", "Unavailable", Remedy::Renew);
-        check(403, "InvalidObjectState", "Unavailable", Remedy::Renew);
+        check(403, "InvalidObjectState", "Unavailable", Remedy::Nothing);
         check(400, "ExpiredToken", "Unavailable", Remedy::Renew);
         check(400, "", "Unavailable", Remedy::Renew);
         check(400, "EntityTooLarge", "TooLarge", Remedy::Nothing);

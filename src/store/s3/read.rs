@@ -55,6 +55,9 @@ impl S3Store {
                     answer.modified.and_then(|text| DateTime::from_str(&text, DateTimeFormat::HttpDate).ok());
                 return Ok(Got::Same { modified: modified.map(|at| at.secs()) });
             }
+            Err(fault) if fault.is_of_archive() => {
+                return Err(Error::unavailable(format!("{key} is in an archive and must be restored first: {fault}")));
+            }
             Err(fault) => return Err(classify(fault)),
         };
         let (range, size) = placed(&answer, get.range.as_ref())?;

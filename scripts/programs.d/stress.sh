@@ -1,0 +1,38 @@
+# shellcheck shell=bash
+# Sourced by scripts/programs: every stressor of stress-ng's class "filesystem" that a bucket can serve, first one by
+# one, then all at once. With --verify each of them checks what it reads.
+
+# Left out, because
+# - link: there are no hard links; it then removes 8,192 names that never were, and each is a question to the bucket;
+# - symlink: it makes 8,192 links before it looks at the clock, and each is an object;
+# - bind-mount, binderfs: nothing of them reaches the file system under test;
+# - fiemap, verity, xattr: they find out by themselves that there is no such thing here, and do nothing.
+stress_out=link,symlink,bind-mount,binderfs,fiemap,verity,xattr
+
+# Seconds of all at once, where none are given.
+stress_default=10
+
+stress_run() {
+    local limit=$1 out=$local_dir/stress.out code=0
+    shift
+    # Whoever is not through then hangs: the slowest needs half a minute to clean up.
+    timeout --kill-after=10 "$limit" stress-ng --class filesystem --exclude "$stress_out" --verify --metrics-brief \
+        --chdir-dirs 256 --dentries 256 --temp-path "$mnt/stress" "$@" >"$out" 2>&1 || code=$?
+    ((code == 0)) && ! grep -E 'fail:|error:' "$out" && return
+    tail -n 60 "$out" >&2
+    case $code in
+        124 | 137) fail "stress: not finished after $limit s" ;;
+        *) fail "stress: a stressor failed ($code)" ;;
+    esac
+}
+
+check_stress() {
+    local seconds=${1:-$stress_default}
+    mkdir -m 777 "$mnt/stress"
+    chmod 755 "$mnt"
+    stress_run 400 --seq 1 --timeout 1
+    check_log
+    stress_run $((seconds + 200)) --all 1 --timeout "$seconds"
+    sed -n 's/^stress-ng: info: *\[[0-9]*\] //p' "$local_dir/stress.out"
+    rmdir "$mnt/stress" || fail "stress: something was left: $(find "$mnt/stress" | head -n 5)"
+}

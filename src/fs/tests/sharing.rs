@@ -1,0 +1,66 @@
+//! What histories of many processes on several mounts brought to light.
+
+use super::*;
+
+const APPEND: OpenMode = OpenMode { append: true, ..WRITE };
+
+#[tokio::test]
+async fn a_reader_that_closes_uploads_nothing_half_written() {
+    let bucket = bucket();
+    let [a, h] = [0; 2].map(|_| Host::new(&bucket));
+    h.write("f", b"old").await.unwrap();
+    let writing = a.open("f", TRUNCATE).await.unwrap();
+    a.fs.write(writing.fh, 0, b("half"), false).await.unwrap();
+    assert_eq!(&a.read("f").await.unwrap()[..], b"half", "one host is one file");
+    assert_eq!(&h.read("f").await.unwrap()[..], b"old");
+    a.fs.write(writing.fh, 4, b(" and half"), false).await.unwrap();
+    a.close(writing).await.unwrap();
+    assert_eq!(&h.read("f").await.unwrap()[..], b"half and half");
+}
+
+#[tokio::test]
+async fn a_small_file_opened_for_writing_keeps_its_version() {
+    let bucket = bucket();
+    let [a, h] = [0; 2].map(|_| Host::new(&bucket));
+    h.write("replaced", b"one").await.unwrap();
+    h.write("removed", b"one").await.unwrap();
+    let replaced = a.open("replaced", APPEND).await.unwrap();
+    let removed = a.open("removed", APPEND).await.unwrap();
+    h.write("replaced", b"another").await.unwrap();
+    h.unlink("removed").await.unwrap();
+    for (name, open) in [("replaced", replaced), ("removed", removed)] {
+        a.fs.write(open.fh, 0, b(", two"), true).await.unwrap();
+        a.close(open).await.unwrap();
+        assert_eq!(&h.read(name).await.unwrap()[..], b"one, two", "the last close wins");
+    }
+    assert_eq!(a.lost(), 0);
+}
+
+/// The kernel comes back after the first `ESTALE` of an open(2), not after the second: what was fetched for its return
+/// must not serve the next system call of the thread.
+#[tokio::test]
+async fn an_open_after_one_that_failed_asks_again() {
+    let bucket = bucket();
+    let [a, h] = [0; 2].map(|_| Host::new(&bucket));
+    h.write("f", b"1").await.unwrap();
+    let who = a.who();
+    let first = a.walk("f", who).await.unwrap();
+    a.fs.forget(first, u64::MAX);
+    a.unlink("f").await.unwrap();
+    h.write("f", b"22").await.unwrap();
+    assert!(matches!(a.fs.open(first, READ, who).await, Err(Error::Stale)));
+    let second = a.walk("f", who).await.unwrap();
+    h.write("f", b"333").await.unwrap();
+    assert!(matches!(a.fs.open(second, READ, who).await, Err(Error::Stale)));
+    h.write("f", b"4444").await.unwrap();
+    let mut opened = Err(Error::Stale);
+    for _ in 0..2 {
+        let id = a.walk("f", who).await.unwrap();
+        opened = a.fs.open(id, READ, who).await;
+        if opened.is_ok() {
+            break;
+        }
+    }
+    let opened = opened.unwrap();
+    assert_eq!(&a.read_open(Open { fh: opened.fh, id: opened.id }).await.unwrap()[..], b"4444");
+}
