@@ -4,10 +4,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::model::attr::Time;
 
-/// A point in monotonic time, for ages and deadlines.
+/// A point in monotonic time, for ages and deadlines. It stands still while a test has paused the time of its runtime.
 #[expect(clippy::disallowed_methods, reason = "this is the clock")]
 pub fn now() -> Instant {
-    Instant::now()
+    tokio::time::Instant::now().into_std()
 }
 
 /// Wall-clock time, for file times and log lines. A clock before 1970 reads as 1970.

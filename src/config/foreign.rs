@@ -47,7 +47,7 @@ const GENERIC: &[&str] = &[
 ];
 
 const OWN_CACHE: &str = "the kernel's caches follow freshness=";
-const ABSENT: &str = "absent names are never answered from memory";
+const ABSENT: &str = "only freshness=DURATION answers for absent names from memory";
 const DIRS: &str = "directories with and without marker objects are both understood";
 const CHAIN: &str = "environment, container and instance roles are tried by themselves";
 const TYPES: &str = "the Content-Type always follows the name";

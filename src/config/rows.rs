@@ -99,7 +99,7 @@ pub(super) const FILES: &[Row] = &[
         Value("open"),
         &[],
         "How old an answer may be: open (the bucket is asked at every open and readdir), strict (also at every stat), or \
-         an age for all names that are known.",
+         an age for everything, absent names too.",
     ),
     row(
         "stat_ttl",

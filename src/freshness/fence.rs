@@ -13,6 +13,9 @@
 //! - A change that went on all the time: the stamp holds, or nothing could be learned during a long upload. What is
 //!   known of that key is its changer's to say ([`Fences::is_up`]), and the answer is good for all others.
 //! - A change before or after: the answer knows it, or the change will overwrite the answer.
+//!
+//! What a change made of its key goes into the view of its directory ([`super::views`]) before the fence is down. A
+//! change whose outcome nobody told, and one that overlapped another of the same key, leave the name unknown there.
 
 use std::{
     collections::{HashMap, hash_map::RandomState},
@@ -22,6 +25,7 @@ use std::{
 
 use tokio::sync::Notify;
 
+use super::{listing::Is, views::Views};
 use crate::model::key::Key;
 
 /// Counters of changes that keys share by their hash. Sharing costs a repeated question, never a wrong answer; 256 of
@@ -36,6 +40,7 @@ pub struct Fences {
     /// Directories below which everything is being changed, with a slash at their end.
     trees: Arc<Mutex<Vec<Key>>>,
     hasher: RandomState,
+    views: Arc<Views>,
 }
 
 #[derive(Debug, Default)]
@@ -46,10 +51,17 @@ struct Slot {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Changes in progress, by key. No entry is zero.
-    up: HashMap<Key, u32>,
+    /// Changes in progress, by key. None counts zero.
+    up: HashMap<Key, Up>,
     /// Begins and ends of changes.
     changes: u64,
+}
+
+#[derive(Debug, Default)]
+struct Up {
+    count: u32,
+    /// Of those in progress, some overlap or did.
+    overlap: bool,
 }
 
 /// A raised fence; dropping it lowers it.
@@ -58,6 +70,9 @@ pub struct Fence {
     slots: Arc<[Slot]>,
     at: usize,
     key: Key,
+    views: Arc<Views>,
+    /// The views know what became of the key.
+    told: bool,
 }
 
 /// A raised fence around everything below a directory; dropping it lowers it.
@@ -66,6 +81,9 @@ pub struct TreeFence {
     slots: Arc<[Slot]>,
     trees: Arc<Mutex<Vec<Key>>>,
     dir: Key,
+    views: Arc<Views>,
+    /// The views know what became of the directory itself; of what is below it they know nothing either way.
+    told: bool,
 }
 
 /// The state of a fence when a question was asked.
@@ -75,24 +93,29 @@ pub struct Stamp {
     changes: u64,
 }
 
-impl Default for Fences {
-    fn default() -> Self {
-        let slots = (0..=SLOTS).map(|_| Slot::default()).collect();
-        Self { slots, trees: Arc::default(), hasher: RandomState::new() }
-    }
-}
-
 impl Fences {
+    /// Changes behind these fences show in `views`.
+    pub fn new(views: Arc<Views>) -> Self {
+        Self {
+            slots: (0..=SLOTS).map(|_| Slot::default()).collect(),
+            trees: Arc::default(),
+            hasher: RandomState::new(),
+            views,
+        }
+    }
+
     /// For the time of a change to `key`, its answers in flight included.
     pub fn raise(&self, key: &Key) -> Fence {
         let (at, key) = (self.slot(key), plain(key));
         {
             let mut state = lock(&self.slots[at].state);
-            *state.up.entry(key.clone()).or_default() += 1;
+            let up = state.up.entry(key.clone()).or_default();
+            up.count += 1;
+            up.overlap |= up.count > 1;
             state.changes += 1;
         }
         lock(&self.slots[SLOTS].state).changes += 1;
-        Fence { slots: Arc::clone(&self.slots), at, key }
+        Fence { slots: Arc::clone(&self.slots), at, key, views: Arc::clone(&self.views), told: false }
     }
 
     /// For the time of a change to everything at and below the directory `dir`. Takes no memory by key.
@@ -100,7 +123,7 @@ impl Fences {
         let (slots, trees, dir) = (Arc::clone(&self.slots), Arc::clone(&self.trees), dir.marker());
         lock(&trees).push(dir.clone());
         count_all(&slots);
-        TreeFence { slots, trees, dir }
+        TreeFence { slots, trees, dir, views: Arc::clone(&self.views), told: false }
     }
 
     /// To be taken before asking about `key`; waits while its fence is up.
@@ -158,15 +181,32 @@ impl Fences {
     }
 }
 
+impl Fence {
+    /// The bucket confirmed the change: this is at the key now.
+    pub fn made(mut self, is: Is) {
+        let alone = !lock(&self.slots[self.at].state).up.get(&self.key).is_some_and(|up| up.overlap);
+        self.views.set(&self.key, alone.then_some(is));
+        self.told = true;
+    }
+
+    /// No request was sent.
+    pub fn unused(mut self) {
+        self.told = true;
+    }
+}
+
 impl Drop for Fence {
     /// Counts for all keys before it is down, as [`Fences::is_up`] needs it.
     fn drop(&mut self) {
+        if !self.told {
+            self.views.set(&self.key, None);
+        }
         lock(&self.slots[SLOTS].state).changes += 1;
         let slot = &self.slots[self.at];
         let mut state = lock(&slot.state);
         state.changes += 1;
         match state.up.get_mut(&self.key) {
-            Some(up) if *up > 1 => *up -= 1,
+            Some(up) if up.count > 1 => up.count -= 1,
             _ => drop(state.up.remove(&self.key)),
         }
         drop(state);
@@ -174,8 +214,21 @@ impl Drop for Fence {
     }
 }
 
+impl TreeFence {
+    /// The bucket confirmed the change: this is the directory now.
+    pub fn made(mut self, is: Is) {
+        self.views.set(&plain(&self.dir), Some(is));
+        self.told = true;
+    }
+}
+
 impl Drop for TreeFence {
     fn drop(&mut self) {
+        let dir = plain(&self.dir);
+        self.views.forget(&dir);
+        if !self.told {
+            self.views.set(&dir, None);
+        }
         // Counted before it is down, as for a key.
         count_all(&self.slots);
         let mut trees = lock(&self.trees);
@@ -210,13 +263,18 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::{freshness::listing::Listing, model::key::Name};
+
+    fn fences() -> Fences {
+        Fences::new(Views::new(Key::new("")))
+    }
 
     /// Nothing here takes as long, unless it hangs.
     const DEADLINE: Duration = Duration::from_secs(5);
 
     #[tokio::test]
     async fn an_answer_that_overlaps_a_change_does_not_hold() {
-        let fences = Fences::default();
+        let fences = fences();
         let key = Key::new("a/b");
         let before = fences.stamp(&key).await;
         assert!(fences.holds(before));
@@ -229,7 +287,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_asks_during_a_change_waits_for_its_end() {
-        let fences = Arc::new(Fences::default());
+        let fences = Arc::new(fences());
         let key = Key::new("a");
         let fence = fences.raise(&key);
         let waiting = tokio::spawn({
@@ -252,7 +310,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_long_upload_hinders_no_other_key() {
-        let fences = Fences::default();
+        let fences = fences();
         let [slow, other] = neighbours(&fences);
         let upload = fences.raise(&slow);
         let stamp = tokio::time::timeout(DEADLINE, fences.stamp(&other)).await.expect("it waits for another key");
@@ -266,7 +324,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_about_all_keys_does_not_outlive_the_begin_of_a_change() {
-        let fences = Fences::default();
+        let fences = fences();
         let before = fences.stamp_all();
         let _change = fences.raise(&Key::new("a"));
         assert!(!fences.holds(before));
@@ -275,7 +333,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_asks_waits_for_all_changes_of_the_key() {
-        let fences = Fences::default();
+        let fences = fences();
         let key = Key::new("a");
         let changes = [fences.raise(&key), fences.raise(&key.marker())];
         for change in changes {
@@ -288,7 +346,7 @@ mod tests {
 
     #[tokio::test]
     async fn everything_below_a_changing_directory_is_being_changed() {
-        let fences = Fences::default();
+        let fences = fences();
         let [above, inside, beside] = ["site", "site/a/b", "site/ab"].map(Key::new);
         let before = [fences.stamp(&inside).await, fences.stamp(&beside).await, fences.stamp_all()];
         let tree = fences.raise_tree(&Key::new("site/a"));
@@ -311,12 +369,36 @@ mod tests {
 
     #[test]
     fn what_is_being_changed_is_known_by_key_and_by_directory() {
-        let fences = Fences::default();
+        let fences = fences();
         let change = fences.raise(&Key::new("site/a/b/"));
         assert!(fences.is_up(&Key::new("site/a/b")) && !fences.is_up(&Key::new("site/a")));
         let below = ["", "site", "site/a", "site/a/b", "sit"].map(|dir| fences.is_up_below(&Key::new(dir)));
         assert_eq!(below, [true, true, true, false, false]);
         drop(change);
         assert!(!fences.is_up(&Key::new("site/a/b")) && !fences.is_up_below(&Key::new("")));
+    }
+
+    /// The view of a directory with nothing in it, and changes to it.
+    #[test]
+    fn views_know_what_was_made_and_doubt_what_was_not() {
+        let views = Views::new(Key::new(""));
+        views.begin(&Key::new("")).end(Listing::new(crate::clock::now(), 0));
+        let fences = Fences::new(Arc::clone(&views));
+        let is = |name: &str| views.get(&Key::new("")).unwrap().is(&Name::from_key(name).unwrap());
+        let raise = |name: &str| fences.raise(&Key::new(name));
+        raise("made/").made(Is::Dir);
+        assert_eq!(is("made"), Some(Is::Dir));
+        raise("made").unused();
+        assert_eq!(is("made"), Some(Is::Dir));
+        drop(raise("made"));
+        assert_eq!(is("made"), None);
+
+        // Which of two came last is not known.
+        let first = raise("twice");
+        raise("twice").made(Is::Absent);
+        first.made(Is::Dir);
+        assert_eq!(is("twice"), None);
+        raise("twice").made(Is::Dir);
+        assert_eq!(is("twice"), Some(Is::Dir));
     }
 }

@@ -2,6 +2,8 @@
 
 pub mod batch;
 pub mod fence;
+pub mod listing;
+pub mod views;
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +15,7 @@ pub enum Freshness {
     Open { stat_ttl: Duration },
     /// The bucket is always asked.
     Strict,
-    /// Everything that is known may be this old.
+    /// Everything may be this old: what is known, what is in a directory, and what is not.
     Age(Duration),
 }
 
@@ -33,7 +35,7 @@ impl Freshness {
         }
     }
 
-    /// How old the answer may be that an open or a readdir relies on.
+    /// How old the answer may be that an open, a readdir or the absence of a name relies on.
     pub fn open_age(self) -> Duration {
         match self {
             Self::Open { .. } | Self::Strict => Duration::ZERO,

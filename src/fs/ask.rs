@@ -1,4 +1,4 @@
-//! Questions to the bucket about one name, and the requests that answer them.
+//! Questions to the bucket about one name: from where the answer may come, and what is best asked.
 
 use std::sync::Arc;
 
@@ -7,21 +7,36 @@ use super::{
     known::{Answer, Known, Seen},
 };
 use crate::{
-    cache::{Contents, SMALL},
+    cache::SMALL,
     clock,
-    error::{Error, Result},
-    model::{attr::Kind, key::Key, version::Version},
-    store::{Get, Got, List, Object, Store},
+    error::Result,
+    freshness::{
+        listing::{Is, Listing},
+        views::place,
+    },
+    model::{
+        attr::Kind,
+        key::{Key, Name},
+        version::Version,
+    },
+    store::Store,
 };
 
-/// What is known of the name already, which decides what to ask first.
+/// What is known of the name already, which decides what to ask first. No answer depends on its being right, but for
+/// [`Hint::Listed`].
 #[derive(Clone, Debug)]
 pub(super) enum Hint {
+    /// Nor is there a listing of its directory.
+    Cold,
     Unknown,
+    /// By some listing that may be old.
+    Absent,
     /// With its version, if all that is known of it is sure.
     File(Option<Version>),
     /// With the version of its marker.
     Dir(Option<Version>),
+    /// A directory, by a listing that is young enough to be believed.
+    Listed,
 }
 
 impl Hint {
@@ -33,18 +48,40 @@ impl Hint {
     }
 }
 
+/// What a view makes of a question.
+enum Viewed {
+    Answer(Answer),
+    Ask(Hint),
+}
+
 impl<S: Store> Fs<S> {
-    /// As [`Fs::look`], by requests for this name alone.
-    pub(super) async fn look_alone(&self, key: Key, hint: Hint) -> Result<Answer> {
-        let store = Arc::clone(&self.store);
-        let asking = key.clone();
-        self.looks
-            .ask(key, move || async move {
-                let (asked, wall) = (clock::now(), clock::wall().sec);
-                let seen = seen(&*store, &asking, hint).await?;
-                Ok(Answer { asked, wall, seen })
-            })
-            .await
+    /// What is at `key`: from a view of its directory, if that may answer, else as [`Fs::look_now`].
+    pub(super) async fn look(&self, key: Key, hint: Hint) -> Result<Answer> {
+        match self.view(&key, hint).await? {
+            Viewed::Answer(answer) => Ok(answer),
+            Viewed::Ask(hint) => self.look_now(key, hint).await,
+        }
+    }
+
+    /// What the bucket holds at `key`. The request is sent after this call began; it may be shared.
+    pub(super) async fn look_now(&self, key: Key, hint: Hint) -> Result<Answer> {
+        let place = place(&key);
+        let member = self.crowds.join(place.as_ref().map_or("", |(dir, _)| dir.as_str()));
+        let hint = match (&place, hint) {
+            (Some((dir, name)), hint) if member.is_crowded() => match read(&*self.line.page(dir).await?, name, hint) {
+                Viewed::Answer(answer) => return Ok(self.with_frames(&key, answer)),
+                Viewed::Ask(hint) => hint,
+            },
+            (Some((dir, name)), Hint::Unknown) => self.guess(dir, name),
+            (_, hint) => hint,
+        };
+        let (line, asking) = (self.line.clone(), key.clone());
+        let answer = self.looks.ask(key.clone(), move || async move {
+            let (asked, wall) = (clock::now(), clock::wall().sec);
+            let seen = line.seen(&asking, hint).await?;
+            Ok(Answer { asked, wall, seen })
+        });
+        Ok(self.with_frames(&key, answer.await?))
     }
 
     /// As [`Fs::look`], for a file of `version` that is about to be read. If a small one is here already, its new bytes
@@ -64,95 +101,68 @@ impl<S: Store> Fs<S> {
         if version.modified.is_none() {
             return self.look(key, Hint::File(None)).await;
         }
-        self.look_and_fetch(key, Some(version.clone())).await
+        match self.view(&key, Hint::File(Some(version.clone()))).await? {
+            Viewed::Answer(answer) => Ok(answer),
+            Viewed::Ask(_) => self.look_and_fetch(key, Some(version.clone())).await,
+        }
     }
 
     /// What the bucket holds at `key`, with its bytes unless they are those of `here`.
     pub(super) async fn look_and_fetch(&self, key: Key, here: Option<Version>) -> Result<Answer> {
-        let (store, contents) = (Arc::clone(&self.store), Arc::clone(&self.contents));
+        let (line, contents) = (self.line.clone(), Arc::clone(&self.contents));
         let asking = key.clone();
         let answer = self.looks.ask(key.clone(), move || async move {
             let (asked, wall) = (clock::now(), clock::wall().sec);
-            let seen = fetch(&*store, &contents, &asking, here.as_ref()).await?;
+            let seen = line.fetch(&contents, &asking, here.as_ref()).await?;
             Ok(Answer { asked, wall, seen })
         });
         Ok(self.with_frames(&key, answer.await?))
     }
-}
 
-/// One trip that revalidates, and fetches if need be: GET, with If-None-Match if the bytes of some version are here.
-async fn fetch<S: Store>(store: &S, contents: &Arc<Contents<S>>, key: &Key, here: Option<&Version>) -> Result<Seen> {
-    let get = Get { if_none_match: here.map(|version| version.etag.clone()), ..Get::default() };
-    match store.get(key, get).await {
-        Ok(Got::Same { modified }) => match here {
-            // A COPY onto itself changes metadata and keeps the ETag; Last-Modified tells, where the 304 has it.
-            Some(version) if modified.is_some() && modified == version.modified => Ok(Seen::Same(version.clone())),
-            _ => seen(store, key, Hint::File(None)).await,
-        },
-        Ok(Got::Bytes(object, body)) => {
-            if object.version.size <= SMALL {
-                let content = contents.get(key, &object.version);
-                contents.fill(&content, body);
-            }
-            Ok(Seen::File(Arc::new(object)))
+    /// Under a freshness of some age: what a view that is young enough says. For a name of which nothing is known the
+    /// directory is listed if there is none, because its neighbours will be asked for as well. Not more of it than one
+    /// page.
+    async fn view(&self, key: &Key, hint: Hint) -> Result<Viewed> {
+        if self.options.freshness.open_age().is_zero() {
+            return Ok(Viewed::Ask(hint));
         }
-        Err(Error::NotFound) => dir_at(store, key, None).await,
-        Err(err) => Err(err),
+        let Some((dir, name)) = place(key) else { return Ok(Viewed::Ask(hint)) };
+        let unknown = matches!(hint, Hint::Unknown);
+        let view = match self.line.young(&dir, clock::now()) {
+            Some(view) => view,
+            None if !unknown => return Ok(Viewed::Ask(hint)),
+            None if self.views.get(&dir).is_some_and(|view| view.is_long()) => return Ok(Viewed::Ask(Hint::Absent)),
+            None => self.line.page(&dir).await?,
+        };
+        Ok(match read(&view, &name, hint) {
+            Viewed::Ask(Hint::Dir(None)) if unknown => Viewed::Ask(Hint::Listed),
+            Viewed::Ask(Hint::Unknown) if view.is_long() => Viewed::Ask(Hint::Absent),
+            Viewed::Answer(answer) => Viewed::Answer(self.with_frames(key, answer)),
+            asks @ Viewed::Ask(_) => asks,
+        })
     }
-}
 
-async fn seen<S: Store>(store: &S, key: &Key, hint: Hint) -> Result<Seen> {
-    match hint {
-        Hint::File(_) => match file_at(store, key).await? {
-            Seen::Absent => dir_at(store, key, None).await,
-            file => Ok(file),
-        },
-        Hint::Dir(version) => match dir_at(store, key, version.as_ref()).await? {
-            Seen::Absent => file_at(store, key).await,
-            dir => Ok(dir),
-        },
-        Hint::Unknown => {
-            let (file, dir) = tokio::join!(file_at(store, key), dir_at(store, key, None));
-            match (file?, dir?) {
-                (file, Seen::Absent) => Ok(file),
-                (Seen::File(_), dir) => {
-                    log::warn!("{key} is an object and a directory in the bucket: the directory is shown");
-                    Ok(dir)
-                }
-                (_, dir) => Ok(dir),
-            }
+    /// What is best asked about a name of which nothing is known.
+    fn guess(&self, dir: &Key, name: &Name) -> Hint {
+        let Some(view) = self.views.get(dir) else { return Hint::Cold };
+        match view.is(name) {
+            Some(Is::Absent) => Hint::Absent,
+            Some(Is::File(_)) => Hint::File(None),
+            Some(Is::Dir) => Hint::Dir(None),
+            None => Hint::Unknown,
         }
     }
 }
 
-/// Some servers answer HEAD of a directory without its slash (SeaweedFS), and s3fs can be told to make such objects.
-fn is_dir(object: &Object, key: &Key) -> bool {
-    crate::store::metadata::is_dir_marker(key, object)
-}
-
-async fn file_at<S: Store>(store: &S, key: &Key) -> Result<Seen> {
-    match store.head(key).await {
-        Ok(object) if is_dir(&object, key) => Ok(Seen::Dir(Some(Arc::new(object)))),
-        Ok(object) => Ok(Seen::File(Arc::new(object))),
-        Err(Error::NotFound) => Ok(Seen::Absent),
-        Err(err) => Err(err),
-    }
-}
-
-/// A directory is its marker, or anything below it.
-async fn dir_at<S: Store>(store: &S, key: &Key, known: Option<&Version>) -> Result<Seen> {
-    let marker = key.marker();
-    let list = List { prefix: marker.as_str().to_owned(), max: 2, ..List::default() };
-    let page = store.list(list).await?;
-    let listed = page.entries.iter().find(|entry| entry.key == marker);
-    match (listed, known) {
-        (Some(entry), Some(known)) if entry.version.same(known) => Ok(Seen::Same(known.clone())),
-        (Some(_), _) => match store.head(&marker).await {
-            Ok(object) => Ok(Seen::Dir(Some(Arc::new(object)))),
-            Err(Error::NotFound) => Ok(Seen::Dir(None)),
-            Err(err) => Err(err),
-        },
-        (None, _) if page.entries.is_empty() => Ok(Seen::Absent),
-        (None, _) => Ok(Seen::Dir(None)),
-    }
+/// What a listing that may be believed answers. It tells no attributes, so of what is there it only knows whether it is
+/// still the same.
+fn read(listing: &Listing, name: &Name, hint: Hint) -> Viewed {
+    let seen = match (listing.is(name), &hint) {
+        (Some(Is::Absent), _) => Seen::Absent,
+        (Some(Is::File(listed)), Hint::File(Some(known))) if listed.same(known) => Seen::Same(known.clone()),
+        (Some(Is::File(_)), Hint::Unknown) => return Viewed::Ask(Hint::File(None)),
+        (Some(Is::Dir), Hint::Unknown) => return Viewed::Ask(Hint::Dir(None)),
+        _ => return Viewed::Ask(hint),
+    };
+    Viewed::Answer(Answer { asked: listing.asked, wall: listing.wall, seen })
 }

@@ -16,6 +16,7 @@ use crate::{
     clock,
     config::Perms,
     error::{Error, Result},
+    freshness::listing::Is,
     model::{
         attr::{Attr, Kind},
         key::Key,
@@ -181,8 +182,7 @@ impl<S: Store> Fs<S> {
             None => true,
         };
         let mut tree = self.tree();
-        let parent = tree.get(id).and_then(|node| node.place.as_ref()).and_then(|(parent, _)| tree.key(*parent));
-        self.forget_key(&key, parent.as_ref());
+        self.forget_key(&key);
         if let Some(node) = tree.get_mut(id) {
             if node.payload.is_local() {
                 // Written meanwhile: the upload takes the attributes along.
@@ -250,7 +250,7 @@ impl<S: Store> Fs<S> {
     /// Gives a directory the attributes, and a marker if it has none.
     async fn mark(&self, key: &Key, set: &SetAttr) -> Result<Known> {
         let marker = key.marker();
-        let _fence = self.fences.raise(key);
+        let fence = self.fences.raise(key);
         let asked = clock::now();
         let (object, mut headers) = match self.store.head(&marker).await {
             Ok(object) => (Some(object.clone()), object.headers),
@@ -263,6 +263,7 @@ impl<S: Store> Fs<S> {
         let kept = known::dir_attr(&self.options, object.as_ref());
         let attr = self.wanted(kept, set);
         if let Some(object) = object.as_ref().filter(|_| attr == kept) {
+            fence.unused();
             return Ok(Known { version: Some(unsure(&object.version)), attr, asked: Some(asked) });
         }
         self.write_changes(&mut headers, &attr, set);
@@ -275,19 +276,21 @@ impl<S: Store> Fs<S> {
             }
             _ => self.store.put(&marker, Bytes::new(), &headers, Require::Anything).await?,
         };
+        fence.made(Is::Dir);
         Ok(Known { version: Some(version), attr, asked: Some(asked) })
     }
 
     /// A COPY of the object onto itself, which keeps all headers and metadata but those in `set`. The caller holds the
     /// turn of `file`.
     pub(super) async fn rewrite(&self, key: &Key, set: &SetAttr, file: &File) -> Result<Known> {
-        let _fence = self.fences.raise(key);
+        let fence = self.fences.raise(key);
         for _ in 0..TRIES {
             let asked = clock::now();
             let object = self.store.head(key).await?;
             let kept = known::file_attr(&self.options, &object);
             let attr = self.wanted(kept, set);
             if attr == kept {
+                fence.unused();
                 return Ok(Known { version: Some(unsure(&object.version)), attr, asked: Some(asked) });
             }
             let mut headers: Headers = object.headers.clone();
@@ -309,6 +312,7 @@ impl<S: Store> Fs<S> {
                     node.payload.pages = node.payload.pages.take().map(|_| version.clone());
                 }
             }
+            fence.made(Is::File(version.clone()));
             return Ok(Known { version: Some(version), attr, asked: Some(asked) });
         }
         Err(Error::Stale)

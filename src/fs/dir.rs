@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, atomic::Ordering},
-    time::Instant,
 };
 
 use super::{
@@ -18,30 +17,21 @@ use super::{
 use crate::{
     clock,
     error::{Error, Result},
-    freshness::{fence::Stamp, serves},
+    freshness::{
+        fence::Stamp,
+        listing::{Is, Listing},
+    },
     model::{
         attr::Kind,
-        key::{CONTROL, Key, Name},
+        key::{Key, Name},
         tree::Tree,
         version::Version,
     },
-    store::{List, Page, Store},
+    store::Store,
 };
 
 /// `.` and `..`
 const DOTS: u64 = 2;
-
-/// What the bucket holds in one directory.
-#[derive(Clone, Debug)]
-pub(super) struct Listing {
-    asked: Instant,
-    /// Names in order; files with their versions, directories without.
-    pub(super) names: BTreeMap<Name, Option<Version>>,
-    /// The directory has a marker.
-    marked: bool,
-    /// Keys that no path can hold.
-    hidden: u64,
-}
 
 impl<S: Store> Fs<S> {
     /// Fails with `Stale` if the directory is gone.
@@ -116,20 +106,13 @@ impl<S: Store> Fs<S> {
     }
 
     pub(super) async fn listing(&self, dir: &Key) -> Result<Arc<Listing>> {
-        let age = self.options.freshness.open_age();
-        let cached = lock(&self.listings).get(dir).cloned();
-        if let Some(listing) = cached.filter(|listing| serves(listing.asked, clock::now(), age)) {
-            return Ok(listing);
+        if let Some(view) = self.line.young(dir, clock::now()).filter(|view| view.is_whole()) {
+            return Ok(view);
         }
-        let stamp = self.fences.stamp_all();
-        let (store, asking) = (Arc::clone(&self.store), dir.clone());
-        let root = self.tree().key(NodeId::ROOT).as_ref() == Some(dir);
-        let listing = self.lists.ask(dir.clone(), move || async move { list(&*store, &asking, root).await }).await?;
+        let (line, asking) = (self.line.clone(), dir.clone());
+        let listing = self.lists.ask(dir.clone(), move || async move { line.list(&asking, usize::MAX).await }).await?;
         if listing.hidden > self.hidden.fetch_max(listing.hidden, Ordering::Relaxed) {
             log::warn!("{} keys below {dir}/ cannot be paths and are hidden", listing.hidden);
-        }
-        if !age.is_zero() && !self.fences.is_up_below(dir) && self.fences.holds(stamp) {
-            lock(&self.listings).put(dir.clone(), Arc::clone(&listing));
         }
         Ok(listing)
     }
@@ -145,28 +128,33 @@ impl<S: Store> Fs<S> {
             return; // something changed meanwhile; who wants to know asks again
         }
         for (name, child, child_key) in children {
-            let listed = listing.names.get(&name);
             let here_only = self.has_local(tree, child);
             let Some(node) = tree.get_mut(child) else { continue };
             let known = &mut node.payload.known;
             if here_only || known.asked > Some(listing.asked) {
                 continue;
             }
-            match (listed, &known.version) {
-                (Some(Some(listed)), Some(version)) if listed.same(version) => {
+            match (listing.is(&name), &known.version) {
+                (Some(Is::File(listed)), Some(version)) if listed.same(version) => {
                     known.asked = known.asked.map(|_| listing.asked);
                 }
-                (Some(None), _) if node.kind == Kind::Dir => {}
+                (Some(Is::Dir), _) if node.kind == Kind::Dir => {}
                 // What is known is too fresh to be told apart by its time: as good as before, and no better.
-                (Some(Some(listed)), Some(version)) if version.modified.is_none() && listed.same_content(version) => {}
+                (Some(Is::File(listed)), Some(version))
+                    if version.modified.is_none() && listed.same_content(version) => {}
+                (Some(Is::Absent), _) => self.orphan(tree, child, &child_key),
                 (Some(_), _) => {
                     let shown = known.asked.take().is_some() && node.lookups > 0;
                     if shown {
                         self.announce(Invalidation::Attr(child));
                     }
                 }
-                (None, _) => self.orphan(tree, child, &child_key),
+                // A change of ours, and who knows what became of it.
+                (None, _) => {}
             }
+        }
+        if let Some(node) = tree.get_mut(id) {
+            node.payload.known.confirm_dir(listing);
         }
         let mut memory = lock(&self.memory);
         for (name, version) in &listing.names {
@@ -240,61 +228,4 @@ fn kind_of(version: Option<&Version>) -> Kind {
 /// A key as the prefix of what is below it.
 fn directory(dir: &Key) -> Key {
     dir.marker()
-}
-
-/// All pages of a directory.
-async fn list<S: Store>(store: &S, dir: &Key, root: bool) -> Result<Arc<Listing>> {
-    let prefix = directory(dir);
-    let asked = clock::now();
-    let mut listing = Listing { asked, names: BTreeMap::new(), marked: false, hidden: 0 };
-    let mut token = None;
-    loop {
-        let list = List { prefix: prefix.as_str().to_owned(), delimiter: true, token: token.take(), ..List::default() };
-        let page = store.list(list).await?;
-        token.clone_from(&page.next);
-        listing.add(&prefix, page);
-        if token.is_none() {
-            break;
-        }
-    }
-    if root && let Some(name) = Name::from_key(CONTROL) {
-        listing.names.remove(&name);
-    }
-    Ok(Arc::new(listing))
-}
-
-impl Listing {
-    /// Of a directory that is there, and empty.
-    pub(super) fn marked() -> Self {
-        Self { asked: clock::now(), names: BTreeMap::new(), marked: true, hidden: 0 }
-    }
-
-    fn is_nothing(&self) -> bool {
-        self.names.is_empty() && !self.marked && self.hidden == 0
-    }
-
-    fn add(&mut self, prefix: &Key, page: Page) {
-        for entry in page.entries {
-            if entry.key == *prefix {
-                self.marked = true;
-                continue;
-            }
-            match name_below(prefix, &entry.key) {
-                // A directory of the same name wins.
-                Some(name) => drop(self.names.entry(name).or_insert(Some(entry.version))),
-                None => self.hidden += 1,
-            }
-        }
-        for dir in page.prefixes {
-            let raw = dir.as_str().strip_suffix('/').unwrap_or(dir.as_str());
-            match name_below(prefix, &Key::new(raw)) {
-                Some(name) => drop(self.names.insert(name, None)),
-                None => self.hidden += 1,
-            }
-        }
-    }
-}
-
-fn name_below(prefix: &Key, key: &Key) -> Option<Name> {
-    Name::from_key(key.as_str().strip_prefix(prefix.as_str())?)
 }

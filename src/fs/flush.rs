@@ -17,6 +17,7 @@ use crate::{
     cache::{Content, Written},
     config::Conflict,
     error::{Error, Result},
+    freshness::listing::Is,
     model::{
         attr::{Attr, Kind},
         key::{Key, Name},
@@ -110,7 +111,9 @@ impl<S: Store> Fs<S> {
         let fence = self.fences.raise(&key);
         if let Some(sent) = stub_will_do(dirty, &key, attr) {
             let content = self.contents.get(&key, &sent.version);
+            let made = Is::File(sent.version.clone());
             self.publish(file, &mut state, &key, sent, content);
+            fence.made(made);
             return Ok(());
         }
         *tried = true;
@@ -164,13 +167,16 @@ impl<S: Store> Fs<S> {
         let sent = sent?;
         if state.writes != before || state.dirty.is_none() {
             // Somebody writes on: what this flush was for is in the bucket, and theirs will bring the rest.
+            fence.made(Is::File(sent.version.clone()));
             state.version = Some(sent.version);
             return Ok(());
         }
         let content = content.unwrap_or_else(|| self.adopt(&key, &state, &sent.version));
         let late = !same_headers(&sent.attr, &attr, time_set);
+        let made = Is::File(sent.version.clone());
         self.publish(file, &mut state, &key, sent, content);
-        drop((state, fence));
+        drop(state);
+        fence.made(made);
         if late { self.set_late(file, &key, attr, time_set).await } else { Ok(()) }
     }
 
@@ -277,8 +283,7 @@ impl<S: Store> Fs<S> {
         state.content = Some(content);
         state.version = Some(sent.version.clone());
         let mut tree = self.tree();
-        let parent = tree.get(file.id).and_then(|node| node.place.as_ref()).and_then(|(parent, _)| tree.key(*parent));
-        self.forget_key(key, parent.as_ref());
+        self.forget_key(key);
         if let Some(node) = tree.get_mut(file.id) {
             node.payload.pages = Some(sent.version.clone());
             let attr = Attr { size: sent.version.size, ..sent.attr };

@@ -5,6 +5,7 @@ use std::{ffi::OsStr, sync::Arc, time::Instant};
 use crate::{
     cdn::content_type,
     config::{FsOptions, Perms},
+    freshness::listing::Listing,
     model::{
         attr::{Attr, Kind, Time},
         key::Key,
@@ -70,6 +71,17 @@ impl Known {
                 let version = marker.as_ref().map(|marker| sure(&marker.version, answer.wall));
                 Some(Self { version, attr: dir_attr(options, marker.as_deref()), asked })
             }
+        }
+    }
+
+    /// The directory that this is of was listed: it is there, and unchanged if its marker is.
+    pub(super) fn confirm_dir(&mut self, listing: &Listing) {
+        let same = match (&self.version, &listing.marker) {
+            (Some(known), Some(listed)) => listed.same(known),
+            (known, listed) => known.is_none() && listed.is_none() && !listing.is_nothing(),
+        };
+        if same {
+            self.asked = self.asked.map(|asked| asked.max(listing.asked));
         }
     }
 

@@ -18,13 +18,14 @@ mod attr;
 mod claims;
 mod conflict;
 mod copy;
-mod cover;
+mod crowd;
 mod dir;
 mod exclusive;
 mod file;
 mod flush;
 mod guard;
 mod known;
+mod line;
 mod local;
 mod lost;
 mod names;
@@ -61,7 +62,7 @@ use crate::{
     cache::Contents,
     config::FsOptions,
     error::Result,
-    freshness::{batch::Batches, fence::Fences},
+    freshness::{batch::Batches, fence::Fences, listing::Listing, views::Views},
     local::Disk,
     model::{
         key::{Key, Prefix},
@@ -72,10 +73,10 @@ use crate::{
     upload::{multipart::Lanes, staging::Yard, stub::Stubs},
 };
 use claims::Claims;
-use cover::{Cover, Crowds};
-use dir::Listing;
+use crowd::Crowds;
 use file::{File, Handles};
 use known::{Answer, Known};
+use line::Line;
 use local::Here;
 use lru::LruCache;
 use recover::Renames;
@@ -85,8 +86,6 @@ use types::{Invalidation, NodeId};
 const MEMORY_LEN: usize = 100_000;
 /// Answers that wait for the second half of a system call: more threads than a small host runs at once.
 const TICKETS_LEN: usize = 4096;
-/// Listings that may be used again under a freshness of some age: at 100 KiB for 1,000 names, 6 MiB.
-const LISTINGS_LEN: usize = 64;
 /// Invalidations waiting for the kernel. At ~100 bytes each, a full queue is ~100 KiB.
 const INVALIDATIONS_LEN: usize = 1024;
 
@@ -120,11 +119,11 @@ pub struct Fs<S: Store> {
     handles: Handles,
     looks: Batches<Key, Answer>,
     lists: Batches<Key, Arc<Listing>>,
-    covers: Batches<Key, Arc<Cover>>,
+    line: Line<S>,
     crowds: Crowds,
     fences: Fences,
     memory: Mutex<LruCache<Key, Known>>,
-    listings: Mutex<LruCache<Key, Arc<Listing>>>,
+    views: Arc<Views>,
     /// Answers of the bucket that the system call which asked has not used yet, by node and thread.
     tickets: Mutex<LruCache<(NodeId, u32), Ticket>>,
     /// Objects whose nonsense the log has.
@@ -161,9 +160,13 @@ impl<S: Store> Fs<S> {
         conditional: Conditional,
     ) -> (Arc<Self>, mpsc::Receiver<Invalidation>) {
         let (invalidations, receiver) = mpsc::sync_channel(INVALIDATIONS_LEN);
-        let root = Payload::new(Known::root(&options));
+        let here = (!options.patterns.is_empty()).then(|| Here::new(Disk::new(contents.root()), &prefix));
+        let tree = Tree::new(prefix, Payload::new(Known::root(&options)));
+        let top = tree.key(NodeId::ROOT).expect("the root has a place");
+        let views = Views::new(top);
+        let line = Line::new(Arc::clone(&store), Arc::clone(&views), options.freshness.open_age());
         let fs = Self {
-            here: (!options.patterns.is_empty()).then(|| Here::new(Disk::new(contents.root()), &prefix)),
+            here,
             yard: Yard::new(contents.staging_dir(), contents.lost_dir()),
             stubs: Stubs::open(&contents.uploads_dir()),
             lanes: Arc::new(Lanes::new(&contents.uploads_dir(), options.part_size, options.upload_concurrency)),
@@ -172,15 +175,15 @@ impl<S: Store> Fs<S> {
             contents,
             options,
             conditional: Mutex::new(conditional),
-            tree: Mutex::new(Tree::new(prefix, root)),
+            tree: Mutex::new(tree),
             handles: Handles::new(begun()),
             looks: Batches::default(),
             lists: Batches::default(),
-            covers: Batches::default(),
+            line,
             crowds: Crowds::default(),
-            fences: Fences::default(),
+            fences: Fences::new(Arc::clone(&views)),
             memory: Mutex::new(lru(MEMORY_LEN)),
-            listings: Mutex::new(lru(LISTINGS_LEN)),
+            views,
             tickets: Mutex::new(lru(TICKETS_LEN)),
             told: Mutex::new(lru(nonsense::TOLD_LEN)),
             reopening: Mutex::new(lru(TICKETS_LEN)),
@@ -237,12 +240,9 @@ impl<S: Store> Fs<S> {
         }
     }
 
-    /// Drops what is remembered of a name: before and after every change to it.
-    fn forget_key(&self, key: &Key, parent: Option<&Key>) {
+    /// Drops the attributes that are remembered of a name: before and after every change to it.
+    fn forget_key(&self, key: &Key) {
         lock(&self.memory).pop(key);
-        if let Some(parent) = parent {
-            lock(&self.listings).pop(parent);
-        }
     }
 
     fn announce(&self, stale: Invalidation) {

@@ -17,6 +17,10 @@ use crate::{
     cache::Readahead,
     clock,
     error::{Error, Result},
+    freshness::{
+        listing::{Is, Listing},
+        views::place,
+    },
     local::New,
     model::{
         attr::{Attr, Kind},
@@ -108,9 +112,15 @@ impl<S: Store> Fs<S> {
         let fence = self.fences.raise(&key);
         let headers = known::new_headers(&self.options, &marker, &attr, b"");
         let require = if self.conditional().absent.works() { Require::Absent } else { Require::Anything };
-        let asked = clock::now();
+        let (asked, wall) = (clock::now(), clock::wall().sec);
         let version = self.store.put(&marker, Bytes::new(), &headers, require).await?;
-        self.born(parent, name, &key, Known { version: Some(version), attr, asked: Some(asked) }, fence)
+        // What was absent is empty now. The absence may have been known from a view of the directory above.
+        let above = place(&key).and_then(|(above, _)| self.views.get(&above));
+        let since = above.map_or(asked, |above| above.asked.min(asked));
+        self.views.born(&key, Listing::empty(since, wall, version.clone()));
+        let found = self.born(parent, name, &key, Known { version: Some(version), attr, asked: Some(asked) })?;
+        fence.made(Is::Dir);
+        Ok(found)
     }
 
     pub async fn symlink(&self, parent: NodeId, name: &OsStr, target: &OsStr, caller: Caller) -> Result<Found> {
@@ -131,7 +141,10 @@ impl<S: Store> Fs<S> {
         let asked = clock::now();
         let version = self.store.put(&key, body.clone(), &headers, require).await?;
         self.contents.adopt_bytes(&key, &version, &body);
-        self.born(parent, name, &key, Known { version: Some(version), attr, asked: Some(asked) }, fence)
+        let made = Is::File(version.clone());
+        let found = self.born(parent, name, &key, Known { version: Some(version), attr, asked: Some(asked) })?;
+        fence.made(made);
+        Ok(found)
     }
 
     /// Where a symlink leads.
@@ -205,7 +218,7 @@ impl<S: Store> Fs<S> {
             self.store.delete(&key, Require::Anything).await?;
         }
         self.drop_stream(file).await;
-        self.forget_key(&key, self.tree().key(parent).as_ref());
+        self.forget_key(&key);
         let mut tree = self.tree();
         if tree.child(parent, name) == Some(file.id) {
             file.forget_former();
@@ -216,7 +229,11 @@ impl<S: Store> Fs<S> {
             drop(tree.detach(file.id));
         }
         drop(tree);
-        drop(fence);
+        if uploaded {
+            fence.made(Is::Absent);
+        } else {
+            fence.unused();
+        }
         Ok(())
     }
 
@@ -254,14 +271,14 @@ impl<S: Store> Fs<S> {
         self.keep_parent(parent, &key.marker()).await?;
         self.store.delete(&key.marker(), Require::Anything).await?;
         self.drop_frame(&key);
-        self.forget_key(&key, self.tree().key(parent).as_ref());
-        lock(&self.listings).pop(&key);
+        self.forget_key(&key);
+        self.views.forget(&key);
         let mut tree = self.tree();
         if tree.child(parent, &name) == Some(id) {
             drop(tree.detach(id));
         }
         drop(tree);
-        drop(fence);
+        fence.made(Is::Absent);
         Ok(())
     }
 
@@ -328,24 +345,14 @@ impl<S: Store> Fs<S> {
     }
 
     /// A new node that is in the bucket.
-    pub(super) fn born(
-        &self,
-        parent: NodeId,
-        name: Name,
-        key: &Key,
-        known: Known,
-        fence: crate::freshness::fence::Fence,
-    ) -> Result<Found> {
+    pub(super) fn born(&self, parent: NodeId, name: Name, key: &Key, known: Known) -> Result<Found> {
         let mut tree = self.tree();
-        self.forget_key(key, tree.key(parent).as_ref());
+        self.forget_key(key);
         if let Some(former) = tree.child(parent, &name) {
             self.orphan(&mut tree, former, key);
         }
         let id = tree.attach(parent, name, key.ino(), known.attr.kind, Payload::new(known)).ok_or(Error::Stale)?;
-        let found = self.found(&mut tree, id).ok_or(Error::Stale);
-        drop(tree);
-        drop(fence);
-        found
+        self.found(&mut tree, id).ok_or(Error::Stale)
     }
 
     /// Before the object of a file goes that somebody here has open: gets the bytes that are not here yet, because
@@ -367,8 +374,7 @@ impl<S: Store> Fs<S> {
 
     /// What a fresh look at a name shows, for callers that must not trust the tree.
     pub(super) async fn exists(&self, key: &Key) -> Result<bool> {
-        let answer = self.look(key.clone(), Hint::Unknown).await?;
-        Ok(!matches!(answer.seen, Seen::Absent))
+        Ok(!matches!(self.line.seen(key, Hint::Unknown).await?, Seen::Absent))
     }
 }
 

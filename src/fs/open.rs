@@ -21,7 +21,9 @@ use super::{
 use crate::{
     cache::{Content, Readahead, SMALL},
     clock,
+    config::Exclusive,
     error::{Error, Result},
+    freshness::listing::Is,
     model::{
         attr::{Attr, Kind},
         key::{Key, Name},
@@ -62,12 +64,17 @@ impl<S: Store> Fs<S> {
         let _names = self.share_name(parent, &name).await?;
         // A directory above may just have been renamed.
         let (name, key, _) = self.place(parent, raw)?;
-        let _fence = self.fences.raise(&key);
+        let fence = self.fences.raise(&key);
         let mut stub = self.claim(&key, attr).await?;
+        let taken = stub.as_ref().map(|stub| stub.version.clone());
         let opened = self.made(parent, name, &key, attr, open, &mut stub);
         if let Some(stub) = stub {
             self.stubs.abandon(stub);
             self.sweep().await;
+        } else if let Some(version) = taken {
+            fence.made(Is::File(version));
+        } else if self.options.exclusive == Exclusive::Close {
+            fence.unused();
         }
         opened
     }
@@ -87,7 +94,7 @@ impl<S: Store> Fs<S> {
         if tree.child(parent, &name).is_some() {
             return Err(Error::Exists);
         }
-        self.forget_key(key, tree.key(parent).as_ref());
+        self.forget_key(key);
         let version = stub.as_ref().map(|stub| stub.version.clone());
         let known = Known { version: version.clone(), attr, asked: Some(clock::now()) };
         let id = tree.attach(parent, name, key.ino(), Kind::File, Payload::new(known)).ok_or(Error::Stale)?;

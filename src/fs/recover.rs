@@ -148,12 +148,8 @@ impl<S: Store> Fs<S> {
             memory.pop(&key);
         }
         drop(memory);
-        let mut listings = lock(&self.listings);
-        let above = |key: &Key| dirs.iter().any(|dir| dir.as_str().starts_with(key.marker().as_str()));
-        let keys: Vec<Key> =
-            listings.iter().map(|(key, _)| key).filter(|key| below(key) || above(key)).cloned().collect();
-        for key in keys {
-            listings.pop(&key);
+        for dir in dirs {
+            self.views.forget(dir);
         }
     }
 }

@@ -15,6 +15,7 @@ use super::{
 use crate::{
     clock,
     error::{Error, Result},
+    freshness::listing::Is,
     model::{
         attr::Kind,
         key::{Key, Name},
@@ -158,7 +159,7 @@ impl<S: Store> Fs<S> {
             self.upload_in_turn(file).await?;
             return self.rename_clean(file, from, to, mode).await;
         }
-        let _fence = self.fences.raise(&from.key);
+        let fence = self.fences.raise(&from.key);
         if let Some(stream) = stream.take() {
             stream.abort(&*self.store).await; // it is for the old key
         }
@@ -180,6 +181,7 @@ impl<S: Store> Fs<S> {
         // Only the bucket can tell whether no host has the new name.
         let ask = mode == RenameMode::NoReplace && self.conditional().absent.works();
         if !(uploaded || ask) {
+            fence.unused();
             return Ok(());
         }
         if let Err(err) = self.upload_in_turn(file).await {
@@ -197,13 +199,14 @@ impl<S: Store> Fs<S> {
         self.keep_parent(from.parent, &from.key).await?;
         self.store.delete(&from.key, Require::Anything).await?;
         self.forget_name(from);
+        fence.made(Is::Absent);
         Ok(())
     }
 
     /// What was seen of the old name while it still was in the bucket.
     fn forget_name(&self, from: &End) {
         let mut tree = self.tree();
-        self.forget_key(&from.key, tree.key(from.parent).as_ref());
+        self.forget_key(&from.key);
         if let Some(seen) = tree.child(from.parent, &from.name)
             && !self.has_local(&tree, seen)
         {
@@ -212,7 +215,7 @@ impl<S: Store> Fs<S> {
     }
 
     async fn rename_clean(&self, file: &Arc<File>, from: &End, to: &End, mode: RenameMode) -> Result<()> {
-        let _fences = [&from.key, &to.key].map(|key| self.fences.raise(key));
+        let [leaves, comes] = [&from.key, &to.key].map(|key| self.fences.raise(key));
         let exclusive = mode == RenameMode::NoReplace;
         for _ in 0..TRIES {
             let object = self.store.head(&from.key).await?;
@@ -248,10 +251,14 @@ impl<S: Store> Fs<S> {
             let deleted = self.delete_if(&from.key, &object.version).await;
             // After a failure both names remain, and the caller knows.
             journal.into_iter().for_each(Journal::end);
-            deleted?;
+            let gone = deleted?;
             self.move_node(file.id, from, to);
-            let known = Known { version: Some(version), attr, asked: Some(asked) };
+            let known = Known { version: Some(version.clone()), attr, asked: Some(asked) };
             self.renamed(file, &object.version, known).await;
+            comes.made(Is::File(version));
+            if gone {
+                leaves.made(Is::Absent);
+            }
             return Ok(());
         }
         Err(Error::Stale)
@@ -292,14 +299,12 @@ impl<S: Store> Fs<S> {
         }
     }
 
-    /// The key goes only if it is still what was copied: another host may have written it anew.
-    pub(super) async fn delete_if(&self, key: &Key, version: &Version) -> Result<()> {
-        if !self.conditional().delete.works() {
-            return self.store.delete(key, Require::Anything).await;
-        }
-        match self.store.delete(key, Require::Version(version.etag.clone())).await {
-            Err(Error::Stale | Error::NotFound) => Ok(()),
-            done => done,
+    /// The key goes only if it is still what was copied: another host may have written it anew. Whether it is gone.
+    pub(super) async fn delete_if(&self, key: &Key, version: &Version) -> Result<bool> {
+        let condition = self.conditional().delete.works().then(|| Require::Version(version.etag.clone()));
+        match self.store.delete(key, condition.unwrap_or_default()).await {
+            Err(Error::Stale | Error::NotFound) => Ok(false),
+            done => done.map(|()| true),
         }
     }
 
@@ -307,7 +312,7 @@ impl<S: Store> Fs<S> {
     pub(super) fn move_node(&self, id: NodeId, from: &End, to: &End) {
         let mut tree = self.tree();
         for end in [from, to] {
-            self.forget_key(&end.key, tree.key(end.parent).as_ref());
+            self.forget_key(&end.key);
         }
         if let Some(target) = tree.child(to.parent, &to.name).filter(|&target| target != id) {
             if let Some(node) = tree.get_mut(target) {

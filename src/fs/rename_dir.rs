@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
+    freshness::listing::Is,
     model::{
         key::Key,
         patterns::Scope,
@@ -40,7 +41,7 @@ impl<S: Store> Fs<S> {
             return Err(Error::NotEmpty);
         }
         self.upload_below(source).await?;
-        let _fences = [&from.key, &to.key].map(|key| self.fences.raise_tree(key));
+        let [leaves, comes] = [&from.key, &to.key].map(|key| self.fences.raise_tree(key));
         self.check_below(from, to)?;
         let journal = match self.resume(&from.key, &to.key).await? {
             Some(finished) => finished,
@@ -56,6 +57,8 @@ impl<S: Store> Fs<S> {
             );
         }
         journal.end();
+        leaves.made(Is::Absent);
+        comes.made(Is::Dir);
         Ok(())
     }
 

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     clock,
     error::{Error, Result},
-    freshness::{Freshness, serves},
+    freshness::{Freshness, listing::Is, serves},
     model::{
         attr::{Attr, Kind},
         key::{Key, Name},
@@ -79,6 +79,9 @@ impl<S: Store> Fs<S> {
         key: &Key,
         answer: &Answer,
     ) -> Option<NodeId> {
+        if let Some(is) = is(&answer.seen) {
+            self.views.learn(key, answer.asked, is);
+        }
         let new = Known::of(&self.options, answer);
         self.tell_nonsense(key, answer);
         let Some(id) = tree.child(parent, name) else {
@@ -247,6 +250,16 @@ pub(super) fn child_key(tree: &Tree<Payload>, parent: NodeId, name: &Name) -> Re
         None => return Err(Error::Stale),
     }
     tree.child_key(parent, name).map_err(|too_long| if too_long { Error::NameTooLong } else { Error::Stale })
+}
+
+/// What a view is to know of an answer, if it is news.
+fn is(seen: &Seen) -> Option<Is> {
+    match seen {
+        Seen::Absent => Some(Is::Absent),
+        Seen::File(object) => Some(Is::File(object.version.clone())),
+        Seen::Dir(_) => Some(Is::Dir),
+        Seen::Same(_) => None,
+    }
 }
 
 fn same_bytes(node: &Node<Payload>, new: &Known) -> bool {

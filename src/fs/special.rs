@@ -14,6 +14,7 @@ use crate::{
     clock,
     config::Perms,
     error::{Error, Result},
+    freshness::listing::Is,
     model::{
         attr::{Attr, Kind},
         patterns::Scope,
@@ -39,6 +40,9 @@ impl<S: Store> Fs<S> {
         let require = if self.conditional().absent.works() { Require::Absent } else { Require::Anything };
         let asked = clock::now();
         let version = self.store.put(&key, Bytes::new(), &headers, require).await?;
-        self.born(parent, name, &key, Known { version: Some(version), attr, asked: Some(asked) }, fence)
+        let is = Is::File(version.clone());
+        let found = self.born(parent, name, &key, Known { version: Some(version), attr, asked: Some(asked) })?;
+        fence.made(is);
+        Ok(found)
     }
 }

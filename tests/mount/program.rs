@@ -286,6 +286,8 @@ fn status_tells_which_call_hangs_and_for_how_long() {
     let Some(bucket) = Bucket::fresh() else { return };
     bucket.put("slow.jpg", &[7; 5_000]);
     let (mount, wire) = bucket.wired("freshness=strict");
+    // What is asked of a name that is not known begins with its directory.
+    assert_eq!(mount.stat("slow.jpg").len(), 5_000);
     wire.break_all("GET", Fault::Silence);
     thread::scope(|scope| {
         let reader = scope.spawn(|| fs::read(mount.path("slow.jpg")));

@@ -18,6 +18,7 @@ use super::super::{
 use crate::{
     clock,
     error::{Error, Result},
+    freshness::listing::Is,
     local::attr_of,
     model::{
         attr::{Attr, Kind},
@@ -55,14 +56,18 @@ impl<S: Store> Fs<S> {
     /// its turn.
     pub(in crate::fs) async fn give(&self, file: &Arc<File>, from: &End, to: &End, mode: RenameMode) -> Result<()> {
         let here = self.here.as_ref().ok_or(Error::Stale)?;
-        let _fence = self.fences.raise(&to.key);
+        let fence = self.fences.raise(&to.key);
         let exclusive = mode == RenameMode::NoReplace;
         if self.tree().get(file.id).is_some_and(|node| node.kind == Kind::Symlink) {
             let known = self.send_symlink(here.path(&from.key), &to.key, exclusive).await?;
             let _turn = here.disk.turn();
             here.disk.unlink(here.path(&from.key))?;
+            let is = known.version.clone().map(Is::File);
             self.disown(file.id, Some(known));
             self.move_node(file.id, from, to);
+            if let Some(is) = is {
+                fence.made(is);
+            }
             return Ok(());
         }
         let mut state = file.state.write().await;
@@ -73,10 +78,12 @@ impl<S: Store> Fs<S> {
         let parcel = self.send_parcel(path, &to.key, own, state.writes, exclusive).await;
         drop(state);
         let parcel = parcel?;
+        let is = Is::File(parcel.sent.version.clone());
         let mut state = file.state.write().await;
         let _turn = here.disk.turn();
         self.deliver(parcel, file.id, Some((file, &mut state)))?;
         self.move_node(file.id, from, to);
+        fence.made(is);
         Ok(())
     }
 

@@ -18,6 +18,7 @@ use super::{
 use crate::{
     clock,
     error::{Error, Result},
+    freshness::listing::Is,
     local::Item,
     model::{attr::Kind, key::Key, patterns::Scope},
     store::Store,
@@ -47,7 +48,7 @@ impl<S: Store> Fs<S> {
         self.check_empty(&to.key).await?;
         let (old, new) = (here.path(&from.key), here.path(&to.key));
         let items = self.small_enough(old, new)?;
-        let _fence = self.fences.raise(&to.key);
+        let fence = self.fences.raise(&to.key);
         let mut sent = Sent::default();
         if let Err(err) = self.send_items(old, &to.key, items, &mut sent).await {
             log::warn!("rename {} to {}: {err}; taking the uploads back", from.key, to.key);
@@ -57,9 +58,14 @@ impl<S: Store> Fs<S> {
             for (_, _, parcel) in sent.parcels {
                 parcel.discard();
             }
+            self.views.forget(&to.key);
             return Err(err);
         }
-        self.deliver_all(source, from, to, sent).await
+        let delivered = self.deliver_all(source, from, to, sent).await;
+        // Listings may have seen some of it.
+        self.views.forget(&to.key);
+        fence.made(Is::Dir);
+        delivered
     }
 
     fn small_enough(&self, old: &str, new: &str) -> Result<Vec<Item>> {

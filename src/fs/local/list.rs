@@ -5,9 +5,11 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
-use super::super::{Fs, dir::Listing, types::NodeId};
+use super::super::{Fs, types::NodeId};
 use crate::{
+    clock,
     error::{Error, Result},
+    freshness::listing::Listing,
     model::{
         attr::Kind,
         key::{Key, Name},
@@ -57,6 +59,6 @@ impl<S: Store> Fs<S> {
     /// The listing of a directory: of the bucket's, or nothing for one that lives here.
     pub(in crate::fs) async fn listing_of(&self, id: NodeId, key: &Key) -> Result<Arc<Listing>> {
         let own = self.tree().get(id).ok_or(Error::Stale)?.payload.own;
-        if own { Ok(Arc::new(Listing::marked())) } else { self.listing(key).await }
+        if own { Ok(Arc::new(Listing::new(clock::now(), clock::wall().sec))) } else { self.listing(key).await }
     }
 }

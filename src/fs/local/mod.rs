@@ -125,7 +125,7 @@ impl<S: Store> Fs<S> {
             }
             self.orphan(tree, id, key);
         }
-        self.forget_key(key, tree.key(parent).as_ref());
+        self.forget_key(key);
         let known = Known { version: None, attr, asked: Some(clock::now()) };
         let payload = Payload { own: true, ..Payload::new(known) };
         tree.attach(parent, name.clone(), key.ino(), attr.kind, payload).ok_or(Error::Stale)

@@ -10,6 +10,7 @@ use super::super::{
 };
 use crate::{
     error::{Error, Result},
+    freshness::{fence::Fence, listing::Is},
     model::{attr::Kind, key::Key, patterns::Scope},
     store::{Require, Store},
 };
@@ -50,11 +51,13 @@ impl<S: Store> Fs<S> {
         mode: RenameMode,
     ) -> Result<()> {
         let foreign = over.is_some_and(|over| !self.is_own(over.id));
-        let _fence = self.fences.raise(&to.key);
-        self.shift_now(source, from, to, mode)?;
-        if foreign && let Err(err) = self.remove_foreign(to).await {
-            log::warn!("{} stays in the bucket, behind a local file of its name: {err}", to.key);
+        let fence = self.fences.raise(&to.key);
+        let shifted = self.shift_now(source, from, to, mode);
+        if shifted.is_err() || !foreign {
+            fence.unused();
+            return shifted;
         }
+        self.remove_foreign(to, fence).await;
         Ok(())
     }
 
@@ -70,9 +73,16 @@ impl<S: Store> Fs<S> {
         Ok(())
     }
 
-    pub(super) async fn remove_foreign(&self, end: &End) -> Result<()> {
-        self.keep_parent(end.parent, &end.key).await?;
-        self.store.delete(&end.key, Require::Anything).await
+    /// Removes what the bucket has at a name that a local file has got; it would only be hidden.
+    pub(super) async fn remove_foreign(&self, end: &End, fence: Fence) {
+        let removed = match self.keep_parent(end.parent, &end.key).await {
+            Ok(()) => self.store.delete(&end.key, Require::Anything).await,
+            Err(err) => Err(err),
+        };
+        match removed {
+            Ok(()) => fence.made(Is::Absent),
+            Err(err) => log::warn!("{} stays in the bucket, behind a local file of its name: {err}", end.key),
+        }
     }
 
     /// Before a directory of the bucket is renamed: what is below and lives here must live here afterwards. `EXDEV` if

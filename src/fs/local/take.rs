@@ -14,6 +14,7 @@ use crate::{
     cache::Readahead,
     clock,
     error::{Error, Result},
+    freshness::listing::Is,
     local::{Change, Placed, Scratch, told_io},
     model::{
         attr::{Attr, Kind},
@@ -54,7 +55,7 @@ impl<S: Store> Fs<S> {
     ) -> Result<()> {
         let here = self.here.as_ref().ok_or(Error::Stale)?;
         let foreign = over.is_some_and(|over| !self.is_own(over.id));
-        let _fences = [&from.key, &to.key].map(|key| self.fences.raise(key));
+        let [leaves, comes] = [&from.key, &to.key].map(|key| self.fences.raise(key));
         // Held until it is here: what is sent meanwhile would be for a name that goes.
         let mut stream = file.stream.lock().await;
         if self.is_away(file).await {
@@ -77,11 +78,14 @@ impl<S: Store> Fs<S> {
             synced.unwrap_or_else(|panic| Err(Error::unavailable(panic)))?;
         }
         let placed = self.place_here(&taken, here.path(&to.key), mode)?;
-        if let Err(err) = self.remove_taken(from, &taken.goes).await {
-            let _turn = here.disk.turn();
-            placed.undo();
-            return Err(err);
-        }
+        let gone = match self.remove_taken(from, &taken.goes).await {
+            Ok(gone) => gone,
+            Err(err) => {
+                let _turn = here.disk.turn();
+                placed.undo();
+                return Err(err);
+            }
+        };
         let turn = here.disk.turn();
         drop(placed);
         state.own = taken.own.map(Arc::new);
@@ -97,8 +101,13 @@ impl<S: Store> Fs<S> {
         }
         self.move_node(file.id, from, to);
         drop((turn, state));
-        if foreign && let Err(err) = self.remove_foreign(to).await {
-            log::warn!("{} stays in the bucket, behind a local file of its name: {err}", to.key);
+        if gone {
+            leaves.made(Is::Absent);
+        }
+        if foreign {
+            self.remove_foreign(to, comes).await;
+        } else {
+            comes.unused();
         }
         Ok(())
     }
@@ -205,14 +214,15 @@ impl<S: Store> Fs<S> {
         here.disk.change(path, &Change { mtime: Some(attr.mtime), ..Change::default() })
     }
 
-    async fn remove_taken(&self, from: &End, goes: &Goes) -> Result<()> {
+    /// Whether the bucket has nothing at the name any more, as far as it told.
+    async fn remove_taken(&self, from: &End, goes: &Goes) -> Result<bool> {
         if matches!(goes, Goes::Nothing) {
-            return Ok(());
+            return Ok(false);
         }
         self.keep_parent(from.parent, &from.key).await?;
         match goes {
             Goes::Version(version) => self.delete_if(&from.key, version).await,
-            Goes::Anything | Goes::Nothing => self.store.delete(&from.key, Require::Anything).await,
+            Goes::Anything | Goes::Nothing => self.store.delete(&from.key, Require::Anything).await.map(|()| true),
         }
     }
 }

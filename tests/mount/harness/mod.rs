@@ -10,7 +10,7 @@ pub(crate) use bucket::Bucket;
 pub(crate) use mount::{Mount, Refused};
 pub(crate) use outside::{Process, fresh_dir, run, start};
 pub(crate) use server::{Kind, Server};
-pub(crate) use wire::{Fault, Request};
+pub(crate) use wire::{Fault, Request, Wire};
 
 use std::{
     fs::File,

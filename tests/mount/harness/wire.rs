@@ -20,6 +20,8 @@ pub(crate) struct Request {
     pub(crate) conditional: bool,
     /// `Range`, as it stands in the header.
     pub(crate) range: Option<String>,
+    /// It has an `x-amz-copy-source`: a COPY.
+    pub(crate) copies: bool,
 }
 
 impl Request {
@@ -194,8 +196,9 @@ impl Wire {
             let mut lines = head.lines().filter_map(|line| line.split_once(':'));
             lines.find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value.trim().to_owned())
         };
+        let copies = header("x-amz-copy-source").is_some();
         let (conditional, range) = (header("if-none-match").is_some(), header("range"));
-        state.seen.push(Request { method: method.into(), target: target.into(), conditional, range });
+        state.seen.push(Request { method: method.into(), target: target.into(), conditional, range, copies });
         state.fault.filter(|(only, _)| only.is_none_or(|only| only == method)).map(|(_, fault)| fault)
     }
 
