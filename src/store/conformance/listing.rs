@@ -12,6 +12,7 @@ pub(super) async fn all<S: Store>(bench: &Bench<'_, S>, report: &mut Report) {
     report.add("a listing tells versions", versions(bench).await);
     report.add("pages count keys and prefixes, and miss none", pages(bench).await);
     report.add("start-after", after(bench).await);
+    report.add("a listing of one name", one_name(bench).await);
     report.add("an empty listing", empty(bench).await);
     report.add("more than one full page", full_page(bench).await);
     report.add("a listing shows the last write and delete", last_write(bench).await);
@@ -57,6 +58,35 @@ async fn grouped<S: Store>(bench: &Bench<'_, S>) -> Checked {
     same("prefixes of a/", prefixes, ["L/a/b/"])?;
     same("the name of a directory", bench.list(grouped_below("L/a")).await?.1, ["L/a/"])?;
     same("the marker itself", bench.list(grouped_below("L/e/")).await?.0, ["L/e/"])
+}
+
+/// With the name itself as prefix, one listing tells file, directory and absence apart, beside longer names.
+async fn one_name<S: Store>(bench: &Bench<'_, S>) -> Checked {
+    for name in ["P/f", "P/f-1", "P/f.d/x", "P/f0", "P/d-1", "P/d/x", "P/d0/x", "P/m.txt"] {
+        bench.put(name, b"x").await?;
+    }
+    bench.put("P/m/", b"").await?;
+    let want: [(&str, &[&str], &[&str]); 5] = [
+        ("P/f", &["P/f", "P/f-1", "P/f0"], &["P/f.d/"]),
+        ("P/d", &["P/d-1"], &["P/d/", "P/d0/"]),
+        ("P/m", &["P/m.txt"], &["P/m/"]),
+        ("P/f-", &["P/f-1"], &[]),
+        ("P/f-2", &[], &[]),
+    ];
+    for (name, keys, prefixes) in want {
+        let page = bench.store.list(grouped_below(&format!("{}{name}", bench.prefix))).await?;
+        same("it is one page", page.next, None)?;
+        let listed = bench.list(grouped_below(name)).await?;
+        same(name, (sorted(listed.0), sorted(listed.1)), (sorted(owned(keys)), sorted(owned(prefixes))))?;
+    }
+    bench.store.delete(&bench.key("P/f"), Require::Anything).await?;
+    same("keys after a DELETE", sorted(bench.list(grouped_below("P/f")).await?.0), ["P/f-1", "P/f0"])?;
+    bench.put("P/f", b"y").await?;
+    same("keys after a PUT", sorted(bench.list(grouped_below("P/f")).await?.0), ["P/f", "P/f-1", "P/f0"])
+}
+
+fn owned(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
 }
 
 async fn versions<S: Store>(bench: &Bench<'_, S>) -> Checked {
