@@ -17,6 +17,9 @@ pub enum Error {
     Exists,
     /// The object is not at the version that was asked for (412), or its bytes are gone. `ESTALE`.
     Stale,
+    /// Another host or a foreign client changed the object since it was read, and its version stays. `EIO`. Tells what
+    /// is there, for the log and whoever finds the bytes that lost.
+    Conflict(Arc<str>),
     /// Credentials or policy forbid it (401, 403). `EACCES`.
     Denied,
     /// The operation is forbidden for this kind of file. `EPERM`.
@@ -81,7 +84,7 @@ impl Error {
             Self::NoAttr => libc::ENODATA,
             Self::BadHandle => libc::EBADF,
             Self::NoPosition => libc::ENXIO,
-            Self::Unavailable(_) => libc::EIO,
+            Self::Conflict(_) | Self::Unavailable(_) => libc::EIO,
         }
     }
 
@@ -91,6 +94,7 @@ impl Error {
             Self::NotFound => "not-found",
             Self::Exists => "exists",
             Self::Stale => "stale",
+            Self::Conflict(_) => "conflict",
             Self::Denied => "denied",
             Self::NoSpace => "no-space",
             Self::Unsupported => "unsupported",
@@ -106,6 +110,7 @@ impl fmt::Display for Error {
             Self::NotFound => f.write_str("no such object"),
             Self::Exists => f.write_str("it exists already"),
             Self::Stale => f.write_str("the object has changed"),
+            Self::Conflict(what) => f.write_str(what),
             Self::Denied => f.write_str("access denied"),
             Self::NotPermitted => f.write_str("not permitted"),
             Self::ReadOnly => f.write_str("read-only mount"),

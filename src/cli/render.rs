@@ -12,7 +12,8 @@ pub(super) fn text(status: &Status, now: i64) -> String {
         ("process", format!("{}, version {}, up {}", mount.pid, mount.version, age(since(mount.since, now)))),
         ("freshness", status.freshness.clone()),
         ("passthrough", passthrough(status)),
-        ("conditions", conditions(&status.conditional_writes)),
+        ("conditions", conditions(&status.conditions)),
+        ("consistency", format!("read after write {}", status.read_after_write)),
         ("contact", contact(&status.contact, now)),
         (
             "cache",
@@ -44,6 +45,10 @@ pub(super) fn text(status: &Status, now: i64) -> String {
     for (name, value) in lines {
         write!(text, "\n  {name:<12} {value}").expect("a string takes everything");
     }
+    status
+        .weaker
+        .iter()
+        .for_each(|line| write!(text, "\n  {:<12} {line}", "weaker").expect("a string takes everything"));
     status.calls.iter().for_each(|call| text.push_str(&flight(call)));
     text
 }
@@ -78,11 +83,11 @@ fn local_only(kept: Option<&LocalOnly>) -> String {
     format!("{text}, {}", kept.dir)
 }
 
-fn conditions(probed: &BTreeMap<String, bool>) -> String {
+fn conditions(probed: &BTreeMap<String, String>) -> String {
     if probed.is_empty() {
         return "not known yet".to_owned();
     }
-    list(probed, |held| if *held { "yes".to_owned() } else { "no".to_owned() })
+    list(probed, String::clone)
 }
 
 fn contact(contact: &Contact, now: i64) -> String {
@@ -182,7 +187,10 @@ mod tests {
             },
             freshness: "open".into(),
             passthrough: Passthrough { on: false, why: Some("kernel 6.1".into()) },
-            conditional_writes: [("PutObject If-Match".to_owned(), true)].into(),
+            conditional_writes: [("put-if-absent".to_owned(), false)].into(),
+            conditions: [("put-if-absent".to_owned(), "racy".to_owned())].into(),
+            read_after_write: "yes".into(),
+            weaker: vec!["exclusive=open: no".into()],
             cache: Cache {
                 dir: "/c".into(),
                 bytes: 1 << 30,
@@ -220,7 +228,8 @@ mod tests {
   process      7, version 0.1.0, up 1 min 0 s
   freshness    open
   passthrough  off: kernel 6.1
-  conditions   PutObject If-Match yes
+  conditions   put-if-absent racy
+  consistency  read after write yes
   contact      2 s ago; last failure 1 min 0 s ago: PutObject \"k\": timed out
   cache        1.0 GiB of 10.0 GiB in 3 files, 5.0 GiB free on the disk (1.0 MiB kept), /c
   staging      10 B in 1 files
@@ -230,6 +239,7 @@ mod tests {
   errors       stale 2
   hidden keys  0
   in flight    1
+  weaker       exclusive=open: no
            2 s GetObject               \"a/b\\n.jpg\"";
         assert_eq!(text(&status, 1_060), expect);
     }

@@ -97,6 +97,8 @@ pub struct FsOptions {
     pub read_only: bool,
     /// Names that stay on this host.
     pub patterns: Patterns,
+    pub conflict: Conflict,
+    pub exclusive: Exclusive,
     /// The most objects that a directory rename moves; above it `EXDEV`.
     pub rename_limit: u32,
     /// Bytes: one PUT up to here, parts of this size beyond.
@@ -115,6 +117,24 @@ pub enum Perms {
     Uniform,
     /// The object's metadata.
     Stored,
+}
+
+/// What a close does about a version that another host wrote meanwhile.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Conflict {
+    /// Replaces it: the last close wins.
+    Last,
+    /// Fails, and leaves it.
+    Detect,
+}
+
+/// When the name of a file that is created with `O_EXCL` is taken.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Exclusive {
+    /// When it is opened, by an empty object.
+    Open,
+    /// When it is first uploaded.
+    Close,
 }
 
 /// Where and how much is cached.

@@ -9,7 +9,8 @@ use std::{
 use sha2::{Digest, Sha256};
 
 use super::{
-    CacheOptions, Checksum, CredentialSource, Error, FsOptions, MountOptions, Options, Perms, S3Options,
+    CacheOptions, Checksum, Conflict, CredentialSource, Error, Exclusive, FsOptions, MountOptions, Options, Perms,
+    S3Options,
     given::{Given, Unknown, written},
     source, value,
     words::Word,
@@ -238,6 +239,8 @@ fn fs(given: &mut Given, host: &Host) -> Result<FsOptions, Error> {
         xattr: given.is("xattr")?,
         read_only: given.is("read_only")?,
         patterns: Patterns { local: patterns(given, "local")?, hold: patterns(given, "hold")? },
+        conflict: if given.one_word("conflict")? == Some("detect") { Conflict::Detect } else { Conflict::Last },
+        exclusive: if given.one_word("exclusive")? == Some("close") { Exclusive::Close } else { Exclusive::Open },
         rename_limit: given.number("rename_limit")?.unwrap_or(0),
         part_size: given.size("part_size")?.unwrap_or(0),
         upload_concurrency: given.number("upload_concurrency")?.and_then(|n| u16::try_from(n).ok()).unwrap_or(1),

@@ -146,6 +146,22 @@ pub(super) const FILES: &[Row] = &[
     row("mtime", Word(&["s", "ns"]), Value("s"), &[], "What is kept of modification times: seconds or nanoseconds."),
     row("xattr", Flag, Value("false"), &[("use_xattr", Same), ("enable_xattr", Same)], "Show extended attributes."),
     row(
+        "conflict",
+        Word(&["last", "detect"]),
+        Value("last"),
+        &[],
+        "Of hosts that write one file at once: the last close wins, or a close fails with EIO if somebody else changed \
+         the file since it was opened.",
+    ),
+    row(
+        "exclusive",
+        Word(&["open", "close"]),
+        Value("open"),
+        &[],
+        "When a file created with O_EXCL is exclusive among hosts: at open, by an empty object, or at its first close, \
+         which saves a PUT for each file that cp, tar and rsync make.",
+    ),
+    row(
         "rename_limit",
         Number { min: 0, max: 100_000_000 },
         Value("10000"),

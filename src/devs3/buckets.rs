@@ -18,6 +18,7 @@ use s3s::{
 };
 
 use crate::{
+    manner::Manner,
     space::Space,
     wire::{self, header, with_headers},
 };
@@ -29,22 +30,23 @@ const REGION: &str = "us-east-1";
 #[derive(Debug)]
 pub(crate) struct Spaces {
     dir: PathBuf,
+    manner: Manner,
     open: Mutex<BTreeMap<String, Arc<Space>>>,
     remembers: Arc<AtomicBool>,
 }
 
 impl Spaces {
     /// Opens all buckets below `dir`, which is created. While `remembers`, they keep the versions before.
-    pub(crate) fn open(dir: PathBuf, remembers: Arc<AtomicBool>) -> io::Result<Self> {
+    pub(crate) fn open(dir: PathBuf, manner: Manner, remembers: Arc<AtomicBool>) -> io::Result<Self> {
         fs::create_dir_all(&dir)?;
         let mut open = BTreeMap::new();
         for entry in fs::read_dir(&dir)? {
             let name = entry?.file_name().to_string_lossy().into_owned();
             if check_bucket_name(&name) {
-                open.insert(name.clone(), Arc::new(Space::open(dir.join(&name), Arc::clone(&remembers))?));
+                open.insert(name.clone(), Arc::new(Space::open(dir.join(&name), manner, Arc::clone(&remembers))?));
             }
         }
-        Ok(Self { dir, open: Mutex::new(open), remembers })
+        Ok(Self { dir, manner, open: Mutex::new(open), remembers })
     }
 
     /// Creates the bucket unless it is there.
@@ -56,7 +58,7 @@ impl Spaces {
         if open.contains_key(name) {
             return Ok(false);
         }
-        let space = Space::open(self.dir.join(name), Arc::clone(&self.remembers))?;
+        let space = Space::open(self.dir.join(name), self.manner, Arc::clone(&self.remembers))?;
         open.insert(name.to_owned(), Arc::new(space));
         Ok(true)
     }

@@ -7,6 +7,7 @@
 //! - [`space`]: a bucket on disk, with [`blob`] for bytes on their way in and out.
 //! - [`service`]: the S3 API, in [`objects`], [`listing`], [`multipart`] and [`buckets`], with [`wire`] for what they
 //!   share.
+//! - [`manner`]: other ways to treat the conditions of writes.
 //! - [`faults`]: what breaks (or lies, with what [`former`] keeps), decided at [`gate`], planned through [`admin`].
 
 mod admin;
@@ -16,6 +17,7 @@ mod faults;
 mod former;
 mod gate;
 mod listing;
+mod manner;
 mod multipart;
 mod objects;
 mod serve;
@@ -47,6 +49,9 @@ struct Args {
     /// Let everyone GET and HEAD the objects of this bucket. Can be repeated.
     #[arg(long, value_name = "BUCKET")]
     public_read: Vec<String>,
+    /// How conditions of writes are treated, to imitate other servers.
+    #[arg(long, value_enum, default_value_t)]
+    conditions: manner::Manner,
 }
 
 fn main() -> ExitCode {
@@ -68,7 +73,7 @@ fn fail(err: &std::io::Error) -> ExitCode {
 
 async fn run(args: Args) -> std::io::Result<()> {
     let faults = Arc::new(faults::Faults::default());
-    let spaces = buckets::Spaces::open(args.data, faults.remembers())?;
+    let spaces = buckets::Spaces::open(args.data, args.conditions, faults.remembers())?;
     for name in args.buckets.iter().chain(&args.public_read) {
         spaces.create_missing(name)?;
     }

@@ -110,7 +110,7 @@ pub(crate) fn complete(
     space: &Space,
     req: &S3Request<CompleteMultipartUploadInput>,
 ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
-    let require = wire::require(req)?;
+    let require = space.manner().heed(wire::require(req)?)?;
     let upload = upload(&req.input.key, &req.input.upload_id);
     let sent = req.input.multipart_upload.as_ref().and_then(|upload| upload.parts.as_ref());
     let mut parts = Vec::new();

@@ -241,17 +241,18 @@ pub(crate) async fn put(space: &Space, mut req: S3Request<PutObjectInput>) -> S3
         return Err(s3_error!(NotImplemented));
     }
     let require = wire::require(&req)?;
+    let key = Key::new(&req.input.key);
     let headers = headers_in(&req);
     let body = req.input.body.take();
     let written = wire::receive(&req, body, space.writer().map_err(no_key)?).await?;
     let version = Version { etag: written.etag, modified: Some(clock::wall().sec), size: written.segment.size };
-    let record = Record { object: Object { version, headers }, segments: vec![written.segment] };
+    let record = Record { object: Object { version, headers, operation: None }, segments: vec![written.segment] };
     if gate::lie(&req) == Some(Lie::Lost) {
         space.discard(record.segments.iter().map(|segment| &segment.bytes));
         let e_tag = Some(wire::etag(&record.object.version.etag));
         return Ok(S3Response::new(PutObjectOutput { e_tag, ..PutObjectOutput::default() }));
     }
-    let key = Key::new(&req.input.key);
+    let require = space.manner().heed_put(space, &key, require).await?;
     let version = space.commit(&mut space.lock(), &key, record, &require).map_err(no_key)?;
     Ok(S3Response::new(PutObjectOutput { e_tag: Some(wire::etag(&version.etag)), ..PutObjectOutput::default() }))
 }
@@ -269,13 +270,13 @@ pub(crate) fn copy(
     to: &Space,
     req: &S3Request<CopyObjectInput>,
 ) -> S3Result<S3Response<CopyObjectOutput>> {
-    let require = wire::require(req)?;
+    let require = to.manner().heed(wire::require(req)?)?;
     let target = Key::new(&req.input.key);
     let (_, key) = source(&req.input.copy_source)?;
     let replace = req.input.metadata_directive.as_ref().is_some_and(|how| how.as_str() == MetadataDirective::REPLACE);
     let prepare = |bucket: &Bucket<Blob>| -> S3Result<Record<Blob>> {
         let record = bucket.get(key).map_err(no_key)?;
-        let Object { version, headers } = &record.object;
+        let Object { version, headers, .. } = &record.object;
         wire::source_at(req.input.copy_source_if_match.as_ref(), &version.etag)?;
         not_archived(&record.object)?;
         if version.size > SINGLE_MAX {
@@ -284,7 +285,7 @@ pub(crate) fn copy(
         let headers = if replace { headers_in(req) } else { headers.clone() };
         let version = Version { modified: Some(clock::wall().sec), ..version.clone() };
         let segments = to.adopt(from, &record.segments).map_err(no_key)?;
-        Ok(Record { object: Object { version, headers }, segments })
+        Ok(Record { object: Object { version, headers, operation: None }, segments })
     };
     // Inside one bucket the whole copy is one atomic step.
     let version = if std::ptr::eq(from, to) {
@@ -308,7 +309,7 @@ pub(crate) fn copy(
 }
 
 pub(crate) fn delete(space: &Space, req: &S3Request<DeleteObjectInput>) -> S3Result<S3Response<DeleteObjectOutput>> {
-    let require = wire::require(req)?;
+    let require = space.manner().heed(wire::require(req)?)?;
     space.delete(&mut space.lock(), &Key::new(&req.input.key), &require).map_err(no_key)?;
     Ok(S3Response::new(DeleteObjectOutput::default()))
 }

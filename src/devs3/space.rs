@@ -35,11 +35,13 @@ use sha2::{Digest, Sha256};
 use crate::{
     blob::{Blob, Slices, Writer},
     former::Former,
+    manner::Manner,
 };
 
 #[derive(Debug)]
 pub(crate) struct Space {
     dir: PathBuf,
+    manner: Manner,
     state: Mutex<Bucket<Blob>>,
     /// Tells files of this run apart; [`Self::born`] tells runs apart.
     next: AtomicU64,
@@ -68,7 +70,7 @@ struct SavedUpload {
 
 impl Space {
     /// Opens or creates the bucket in `dir`. While `remembers`, versions that are replaced are kept, one for each key.
-    pub(crate) fn open(dir: PathBuf, remembers: Arc<AtomicBool>) -> io::Result<Self> {
+    pub(crate) fn open(dir: PathBuf, manner: Manner, remembers: Arc<AtomicBool>) -> io::Result<Self> {
         for part in ["data", "meta", "uploads"] {
             fs::create_dir_all(dir.join(part))?;
         }
@@ -96,7 +98,11 @@ impl Space {
         let now = clock::wall();
         let born = format!("{:x}.{:x}", now.sec, now.nsec);
         let former = Former::new(remembers);
-        Ok(Self { dir, state: Mutex::new(bucket), next: AtomicU64::new(1), born, former })
+        Ok(Self { dir, manner, state: Mutex::new(bucket), next: AtomicU64::new(1), born, former })
+    }
+
+    pub(crate) fn manner(&self) -> Manner {
+        self.manner
     }
 
     pub(crate) fn dir(&self) -> &Path {
@@ -272,7 +278,7 @@ impl Space {
 
 impl Saved {
     fn of(key: &Key, record: &Record<Blob>) -> Self {
-        let Object { version, headers } = &record.object;
+        let Object { version, headers, .. } = &record.object;
         Self {
             key: key.as_str().to_owned(),
             etag: version.etag.as_str().to_owned(),
@@ -287,7 +293,7 @@ impl Saved {
             self.segments.into_iter().map(|(name, size)| Segment { size, bytes: Arc::from(name) }).collect();
         let size = segments.iter().map(|segment| segment.size).sum();
         let version = Version { etag: ETag::new(&self.etag), modified: Some(self.modified), size };
-        Record { object: Object { version, headers: self.headers }, segments }
+        Record { object: Object { version, headers: self.headers, operation: None }, segments }
     }
 }
 

@@ -55,12 +55,8 @@ impl<S: Store> Fs<S> {
             return Err(Error::Unsupported);
         }
         let note = Note { base: Some(base.version.etag.as_str().to_owned()), ..Note::default() };
-        let exclusive = state.dirty.as_ref().is_some_and(|dirty| dirty.exclusive);
-        let mut dirty = Dirty::new(Staging::new(&self.yard, note), Some(base));
-        dirty.exclusive = exclusive;
-        if let Some(former) = state.dirty.replace(dirty) {
-            former.staging.discard();
-        }
+        let former = state.dirty.take();
+        state.dirty = Some(Dirty::new(Staging::new(&self.yard, note), Some(base)).in_place_of(former));
         state.writes += 1;
         target.file.set_dirty(true);
         self.touched(&target.file, u64::from(copied));

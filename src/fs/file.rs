@@ -35,6 +35,8 @@ pub(super) struct File {
     /// The name that it lost to another host while it was open. Closing it after a write takes the name back: the last
     /// close wins.
     former: Mutex<Option<(NodeId, Name)>>,
+    /// Why its content will never be uploaded: the bucket has another version, which stays.
+    lost_to: Mutex<Option<Error>>,
     /// How many files of the mount are dirty.
     locals: Arc<AtomicU64>,
 }
@@ -76,6 +78,7 @@ impl File {
             state: RwLock::new(state),
             dirty: AtomicBool::new(false),
             former: Mutex::default(),
+            lost_to: Mutex::default(),
             locals,
         })
     }
@@ -101,6 +104,14 @@ impl File {
         lock(&self.former).clone()
     }
 
+    pub(super) fn lose_to(&self, conflict: Error) {
+        lock(&self.lost_to).get_or_insert(conflict);
+    }
+
+    pub(super) fn lost_to(&self) -> Option<Error> {
+        lock(&self.lost_to).clone()
+    }
+
     /// It has a name again, or shall have none: unlinked here.
     pub(super) fn forget_former(&self) {
         *lock(&self.former) = None;
@@ -115,6 +126,8 @@ pub(super) struct Handle {
     pub(super) write: bool,
     pub(super) append: bool,
     pub(super) ahead: Arc<Readahead>,
+    /// The state of the file ([`State::writes`] and one) that this descriptor was told is lost to another version.
+    pub(super) told: AtomicU64,
 }
 
 /// One opendir(3): a listing that does not change while it is read.
@@ -159,7 +172,7 @@ impl Handles {
     /// The handle of a predecessor, of a file that is pinned for it.
     pub(super) fn restore(&self, fh: Fh, file: Arc<File>) {
         let [read, write, append] = [READ, WRITE, APPEND].map(|bit| fh.0 & bit != 0);
-        let handle = Handle { file, read, write, append, ahead: Arc::default() };
+        let handle = Handle { file, read, write, append, ahead: Arc::default(), told: AtomicU64::default() };
         lock(&self.files).insert(fh, Arc::new(handle));
     }
 

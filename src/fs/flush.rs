@@ -1,10 +1,13 @@
 //! flush and fsync: what is dirty gets into the bucket, or the caller gets an errno and the bytes stay.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use super::{
     Fs, Payload,
-    file::{File, State},
+    claim::stub_will_do,
+    conflict::lost,
+    file::{File, Handle, State},
+    guard,
     known::Known,
     send::{Sent, same_headers},
     settle::child_key,
@@ -12,6 +15,7 @@ use super::{
 };
 use crate::{
     cache::{Content, Written},
+    config::Conflict,
     error::{Error, Result},
     model::{
         attr::{Attr, Kind},
@@ -28,15 +32,37 @@ impl<S: Store> Fs<S> {
     /// or fsync tries again. A reader that closes has nothing to save: what others are writing may be half of a file.
     pub async fn flush(&self, fh: Fh) -> Result<()> {
         let handle = self.handles.get(fh)?;
-        if handle.write && handle.file.is_dirty() { self.upload(&handle.file).await } else { Ok(()) }
+        if !handle.write {
+            return Ok(());
+        }
+        match self.save(&handle).await {
+            // What this descriptor was told it need not be told again.
+            (Err(Error::Conflict(_)), true) => Ok(()),
+            (done, _) => done,
+        }
     }
 
+    /// fsync(2): as [`Fs::flush`], and what is not in the bucket is an error every time.
     pub async fn fsync(&self, fh: Fh) -> Result<()> {
         if let Some(synced) = self.fsync_here(fh).await {
             return synced;
         }
         let handle = self.handles.get(fh)?;
-        if handle.file.is_dirty() { self.upload(&handle.file).await } else { Ok(()) }
+        self.save(&handle).await.0
+    }
+
+    /// Uploads what is dirty. With whether this descriptor was told already, since the last write, that the content
+    /// is lost to another version.
+    async fn save(&self, handle: &Handle) -> (Result<()>, bool) {
+        if !handle.file.is_dirty() {
+            return (Ok(()), false);
+        }
+        let done = self.upload(&handle.file).await;
+        if !matches!(done, Err(Error::Conflict(_))) {
+            return (done, false);
+        }
+        let now = handle.file.state.read().await.writes + 1;
+        (done, handle.told.swap(now, Ordering::AcqRel) == now)
     }
 
     /// Uploads everything dirty; for unmount. Gives what failed, by key; that stays dirty.
@@ -69,46 +95,71 @@ impl<S: Store> Fs<S> {
 
     /// As [`Fs::upload`], for callers that hold the file's turn.
     pub(super) async fn upload_in_turn(&self, file: &Arc<File>) -> Result<()> {
+        let done = self.upload_wanted(file).await;
+        if let Err(Error::Conflict(_)) = &done {
+            self.give_way(file, &done).await;
+        }
+        done
+    }
+
+    async fn upload_wanted(&self, file: &Arc<File>) -> Result<()> {
         let mut stream = file.stream.lock().await;
         let mut state = file.state.write().await;
         let Some((key, attr)) = self.wanted_name(file)? else { return Ok(()) };
-        let State { dirty: Some(dirty), tried, writes, .. } = &mut *state else { return Ok(()) };
+        let State { dirty: Some(dirty), tried, writes, version, .. } = &mut *state else { return Ok(()) };
         let fence = self.fences.raise(&key);
-        *tried = true;
-        if let Some(sent) = self.send_copy(&key, dirty, attr).await? {
+        if let Some(sent) = stub_will_do(dirty, &key, attr) {
             let content = self.contents.get(&key, &sent.version);
             self.publish(file, &mut state, &key, sent, content);
             return Ok(());
+        }
+        *tried = true;
+        let mut guard = self.guard(dirty, version.as_ref(), dirty.size > self.lanes.part_size);
+        match self.send_copy(&key, dirty, attr, &mut guard).await {
+            Ok(None) => {}
+            Ok(Some(sent)) => {
+                let content = self.contents.get(&key, &sent.version);
+                self.publish(file, &mut state, &key, sent, content);
+                return Ok(());
+            }
+            Err(err) => {
+                guard::remember(dirty, guard.sent);
+                return Err(err);
+            }
         }
         let (before, time_set) = (*writes, dirty.time_set);
         let (sent, content) = if dirty.size > self.lanes.part_size {
             // Readers go on while the bytes travel; writers wait.
             let state = state.downgrade();
             let dirty = state.dirty.as_ref().expect("seen above");
-            let sent = self.send_parts(&key, dirty, &mut stream, attr).await;
+            let sent =
+                self.send_parts(&key, dirty, &mut stream, attr, &mut guard).await.map_err(|err| self.base_gone(err));
             let content = match &sent {
                 Ok(sent) => Some(self.adopt_pieces(&key, dirty, &sent.version).await),
                 Err(_) => None,
             };
             (sent, content)
         } else {
-            self.materialize(dirty).await?;
+            self.materialize(dirty).await.map_err(|err| self.base_gone(err))?;
             if let Some(stream) = stream.take() {
                 stream.abort(&*self.store).await;
             }
             let room = self.lanes.room(dirty.size).await;
-            let (bytes, exclusive, unanswered) =
-                (dirty.staging.read(0..dirty.size)?, dirty.exclusive, dirty.unanswered);
+            let bytes = dirty.staging.read(0..dirty.size)?;
             drop((state, stream));
-            let sent = self.send_bytes(&key, bytes, attr, exclusive, unanswered).await;
+            let sent = self.send_bytes(&key, bytes, attr, &mut guard).await;
             drop(room);
             (sent, None)
         };
         let mut state = file.state.write().await;
         if let Some(dirty) = &mut state.dirty {
-            // Whatever is there now is ours, or may be.
-            dirty.unanswered |= matches!(sent, Err(Error::Unavailable(_)));
-            dirty.exclusive &= sent.is_err();
+            if sent.is_ok() {
+                // Whatever is there now is ours.
+                guard.sent.clear();
+                (dirty.exclusive, dirty.moved) = (false, false);
+                self.settle_stub(dirty.stub.take(), &key);
+            }
+            guard::remember(dirty, guard.sent);
         }
         let sent = sent?;
         if state.writes != before || state.dirty.is_none() {
@@ -147,6 +198,9 @@ impl<S: Store> Fs<S> {
         if let Some((parent, name)) = file.former()
             && tree.get(file.id).is_some_and(|node| node.place.is_none())
         {
+            if self.options.conflict == Conflict::Detect {
+                return Err(lost(file));
+            }
             self.reclaim(&mut tree, file, parent, name)?;
         }
         let Some(node) = tree.get(file.id) else { return Ok(None) };
@@ -216,7 +270,8 @@ impl<S: Store> Fs<S> {
 
     /// Makes what was sent the content of the node.
     pub(super) fn publish(&self, file: &Arc<File>, state: &mut State, key: &Key, sent: Sent, content: Arc<Content>) {
-        if let Some(dirty) = state.dirty.take() {
+        if let Some(mut dirty) = state.dirty.take() {
+            self.settle_stub(dirty.stub.take(), key);
             dirty.staging.discard();
         }
         state.content = Some(content);

@@ -42,14 +42,24 @@ impl<S: Store> Fs<S> {
         if !away && let Some(stream) = stream.take() {
             stream.abort(&*self.store).await;
         }
+        // The whole file is worth more than what was written of it, where the rest is still at hand.
+        if let (Some(dirty), Error::Conflict(_), false) = (&mut state.dirty, err, away)
+            && let Err(gone) = self.materialize(dirty).await
+        {
+            log::warn!("{}: only what was written can be kept: {gone}", dirty.staging.key());
+        }
         self.keep(file, &mut state, stream.take(), err);
+        drop((state, stream));
+        self.sweep().await;
         true
     }
 
     /// Whether there was something to keep.
     fn keep(&self, file: &Arc<File>, state: &mut State, stream: Option<Stream>, err: &Error) -> bool {
-        let Some(dirty) = state.dirty.take() else { return false };
+        let Some(mut dirty) = state.dirty.take() else { return false };
         file.set_dirty(false);
+        let stub = dirty.stub.take();
+        let nothing_there = state.version.is_none() || stub.is_some();
         let (key, unwanted) = {
             let mut tree = self.tree();
             let key = tree.key(file.id);
@@ -67,17 +77,20 @@ impl<S: Store> Fs<S> {
             dirty.staging.discard(); // unlinked: nobody wants it
             return false;
         }
-        let name = key.as_ref().map_or("a file without a name", Key::as_str);
+        if let Some(stub) = stub {
+            self.stubs.abandon(stub);
+        }
+        let name = key.as_ref().map_or(dirty.staging.key(), Key::as_str).to_owned();
         match dirty.staging.keep(dirty.size, &err.to_string()) {
             Ok(path) => {
                 log::error!("{name} could not be uploaded ({err}); its bytes are in {}", path.display());
                 if let Some(stream) = stream.filter(|_| away > 0) {
-                    leave(name, stream, &path, away);
+                    leave(&name, stream, &path, away);
                 }
             }
             Err(io) => log::error!("{name} could not be uploaded ({err}), and its bytes not be kept: {io}"),
         }
-        if let Some(key) = key.filter(|_| state.version.is_none()) {
+        if let Some(key) = key.filter(|_| nothing_there) {
             self.orphan(&mut self.tree(), file.id, &key);
             file.forget_former();
         }
@@ -92,7 +105,10 @@ impl<S: Store> Fs<S> {
         }
         self.drop_stream(file).await;
         let mut state = file.state.write().await;
-        if let Some(dirty) = state.dirty.take() {
+        if let Some(mut dirty) = state.dirty.take() {
+            if let Some(stub) = dirty.stub.take() {
+                self.stubs.done(stub.noted());
+            }
             dirty.staging.discard();
         }
         file.set_dirty(false);

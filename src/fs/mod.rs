@@ -15,12 +15,15 @@
 
 mod ask;
 mod attr;
+mod claim;
 mod claims;
+mod conflict;
 mod copy;
 mod cover;
 mod dir;
 mod file;
 mod flush;
+mod guard;
 mod known;
 mod local;
 mod lost;
@@ -66,7 +69,7 @@ use crate::{
         version::Version,
     },
     store::{Store, probe::Conditional},
-    upload::{multipart::Lanes, staging::Yard},
+    upload::{multipart::Lanes, staging::Yard, stub::Stubs},
 };
 use claims::Claims;
 use cover::{Cover, Crowds};
@@ -133,6 +136,7 @@ pub struct Fs<S: Store> {
     here: Option<Here>,
     yard: Arc<Yard>,
     lanes: Arc<Lanes>,
+    stubs: Stubs,
     renames: Renames,
     /// Files that are dirty.
     locals: Arc<AtomicU64>,
@@ -161,6 +165,7 @@ impl<S: Store> Fs<S> {
         let fs = Self {
             here: (!options.patterns.is_empty()).then(|| Here::new(Disk::new(contents.root()), &prefix)),
             yard: Yard::new(contents.staging_dir(), contents.lost_dir()),
+            stubs: Stubs::open(&contents.uploads_dir()),
             lanes: Arc::new(Lanes::new(&contents.uploads_dir(), options.part_size, options.upload_concurrency)),
             renames: Renames::new(contents.renames_dir()),
             store,

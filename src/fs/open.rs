@@ -2,7 +2,10 @@
 
 use std::{
     ffi::OsStr,
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use super::{
@@ -20,7 +23,7 @@ use crate::{
     clock,
     error::{Error, Result},
     model::{
-        attr::Kind,
+        attr::{Attr, Kind},
         key::{Key, Name},
         patterns::Scope,
         version::Version,
@@ -29,11 +32,13 @@ use crate::{
     upload::{
         dirty::Dirty,
         staging::{Note, Staging},
+        stub::Stub,
     },
 };
 
 impl<S: Store> Fs<S> {
-    /// A new file. Nothing of it is in the bucket before its first flush: no empty stub is ever there.
+    /// A new file. Nothing of it is in the bucket before its first flush, unless it is to be exclusive: then an empty
+    /// object takes the name ([`super::claim`]).
     pub async fn create(
         &self,
         parent: NodeId,
@@ -45,32 +50,65 @@ impl<S: Store> Fs<S> {
         if let Some(existing) = self.existing(parent, name)? {
             return self.open_existing(existing, open, caller).await;
         }
-        let (name, key, above) = self.place(parent, name)?;
+        let raw = name;
+        let (name, key, above) = self.place(parent, raw)?;
         let attr = self.attr_below(&above, Kind::File, mode, caller);
         if self.scope(&key) != Scope::Bucket {
             return self.create_here((parent, &name), &attr, open, caller).await;
         }
+        if !open.exclusive {
+            return self.made(parent, name, &key, attr, open, &mut None);
+        }
+        let _names = self.share_name(parent, &name).await?;
+        // A directory above may just have been renamed.
+        let (name, key, _) = self.place(parent, raw)?;
+        if self.scope(&key) != Scope::Bucket {
+            return Err(Error::Stale);
+        }
+        let _fence = self.fences.raise(&key);
+        let mut stub = self.claim(&key, attr).await?;
+        let opened = self.made(parent, name, &key, attr, open, &mut stub);
+        if let Some(stub) = stub {
+            self.stubs.abandon(stub);
+            self.sweep().await;
+        }
+        opened
+    }
+
+    /// The node of a new file, opened. On failure the stub stays where it is.
+    fn made(
+        &self,
+        parent: NodeId,
+        name: Name,
+        key: &Key,
+        attr: Attr,
+        open: OpenMode,
+        stub: &mut Option<Stub>,
+    ) -> Result<(Found, Opened)> {
         let staging = Staging::new(&self.yard, Note { key: key.as_str().to_owned(), ..Note::default() });
-        let mut dirty = Dirty::new(staging, None);
-        dirty.exclusive = open.exclusive;
-        let (found, file) = {
-            let mut tree = self.tree();
-            if tree.child(parent, &name).is_some() {
-                return Err(Error::Exists);
-            }
-            self.forget_key(&key, tree.key(parent).as_ref());
-            let known = Known { version: None, attr, asked: Some(clock::now()) };
-            let id = tree.attach(parent, name, key.ino(), Kind::File, Payload::new(known)).ok_or(Error::Stale)?;
-            let file = File::new(id, None, &self.locals);
-            file.state.try_write().expect("nobody else has it yet").dirty = Some(dirty);
-            file.set_dirty(true);
-            let node = tree.get_mut(id).expect("attached above");
-            node.payload.file = Some(Arc::clone(&file));
-            node.opens = 1;
-            (self.found(&mut tree, id).expect("attached above"), file)
-        };
-        let opened = self.opened(file, open, 0, None, false);
-        Ok((found, opened))
+        let mut tree = self.tree();
+        if tree.child(parent, &name).is_some() {
+            return Err(Error::Exists);
+        }
+        self.forget_key(key, tree.key(parent).as_ref());
+        let version = stub.as_ref().map(|stub| stub.version.clone());
+        let known = Known { version: version.clone(), attr, asked: Some(clock::now()) };
+        let id = tree.attach(parent, name, key.ino(), Kind::File, Payload::new(known)).ok_or(Error::Stale)?;
+        let file = File::new(id, version, &self.locals);
+        {
+            let mut state = file.state.try_write().expect("nobody else has it yet");
+            let mut dirty = Dirty::new(staging, None);
+            dirty.exclusive = open.exclusive && stub.is_none();
+            dirty.stub = stub.take();
+            state.dirty = Some(dirty);
+        }
+        file.set_dirty(true);
+        let node = tree.get_mut(id).expect("attached above");
+        node.payload.file = Some(Arc::clone(&file));
+        node.opens = 1;
+        let found = self.found(&mut tree, id).expect("attached above");
+        drop(tree);
+        Ok((found, self.opened(file, open, 0, None, false)))
     }
 
     /// The node that has the name here already: somebody was faster, or the kernel had forgotten it.
@@ -248,7 +286,8 @@ impl<S: Store> Fs<S> {
     ) -> Opened {
         let id = file.id;
         let ahead = Arc::new(Readahead::default());
-        let handle = Handle { file, read: open.read, write: open.write, append: open.append, ahead };
+        let told = AtomicU64::default();
+        let handle = Handle { file, read: open.read, write: open.write, append: open.append, ahead, told };
         Opened { fh: self.handles.open(handle), id, size, write: open.write, backing, unchanged }
     }
 

@@ -162,28 +162,37 @@ impl<S: Store> Fs<S> {
         if let Some(stream) = stream.take() {
             stream.abort(&*self.store).await; // it is for the old key
         }
-        let uploaded = {
+        let (uploaded, standing) = {
             let mut state = file.state.write().await;
             let uploaded = state.version.is_some() || state.tried;
             state.tried = false;
+            let standing = state.dirty.as_ref().map(|dirty| (dirty.exclusive, dirty.moved));
             if let Some(dirty) = &mut state.dirty {
-                // The condition was about the old name.
-                dirty.exclusive = mode == RenameMode::NoReplace;
-                dirty.unanswered = false;
+                dirty.renamed(mode == RenameMode::NoReplace);
             }
-            uploaded
+            (uploaded, standing)
         };
         self.move_node(file.id, from, to);
         drop(stream);
         if let Some(node) = self.tree().get_mut(file.id) {
             node.payload.known.attr = known::changed(&self.options, node.payload.known.attr, clock::wall());
         }
-        if !uploaded {
+        // Only the bucket can tell whether no host has the new name.
+        let ask = mode == RenameMode::NoReplace && self.conditional().absent.works();
+        if !(uploaded || ask) {
             return Ok(());
         }
         if let Err(err) = self.upload_in_turn(file).await {
             self.move_node(file.id, to, from);
+            let mut state = file.state.write().await;
+            state.tried |= uploaded;
+            if let (Some(dirty), Some(standing)) = (&mut state.dirty, standing) {
+                (dirty.exclusive, dirty.moved) = standing;
+            }
             return Err(err);
+        }
+        if !uploaded {
+            return Ok(());
         }
         self.keep_parent(from.parent, &from.key).await?;
         self.store.delete(&from.key, Require::Anything).await?;

@@ -3,15 +3,18 @@
 use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
-use md5::{Digest, Md5};
 
-use super::{Fs, known};
+use super::{
+    Fs,
+    guard::{Guard, TRIES},
+    known,
+};
 use crate::{
     cache::Readahead,
     clock,
     error::{Error, Result},
     model::{attr::Attr, key::Key, version::Version},
-    store::{Copy, Require, SINGLE_MAX, Store, bucket::etag_of, probe::Support},
+    store::{Copy, Headers, Require, SINGLE_MAX, Store, operation::OPERATION},
     upload::{
         dirty::{Dirty, Piece},
         multipart::{self, Matter, Stream},
@@ -34,30 +37,22 @@ pub(super) struct Sent {
 }
 
 impl<S: Store> Fs<S> {
-    /// One PUT. After an attempt that nobody answered, an object of these very bytes is the one of that attempt.
-    pub(super) async fn send_bytes(
-        &self,
-        key: &Key,
-        bytes: Bytes,
-        attr: Attr,
-        exclusive: bool,
-        unanswered: bool,
-    ) -> Result<Sent> {
-        let require = requirement(exclusive, self.conditional().absent);
+    /// One PUT. After an attempt that nobody answered, and that turns out to have arrived, one more over it.
+    pub(super) async fn send_bytes(&self, key: &Key, bytes: Bytes, attr: Attr, guard: &mut Guard) -> Result<Sent> {
         let head = &bytes[..bytes.len().min(usize::try_from(HEAD).expect("64 KiB"))];
-        let headers = known::new_headers(&self.options, key, &attr, head);
-        let at = clock::now();
-        let version = match self.store.put(key, bytes.clone(), &headers, require).await {
-            Err(Error::Exists) if unanswered => {
-                let object = self.store.head(key).await?;
-                // Where the ETag is no sum of the bytes nobody can tell, and that is not success.
-                let ours = Version { etag: etag_of(&Md5::digest(&bytes)), modified: None, size: bytes.len() as u64 };
-                if object.headers.user != headers.user || !object.version.same_content(&ours) {
-                    return Err(Error::Exists);
-                }
-                Version { modified: None, ..object.version }
+        let headers = self.guarded_headers(key, &attr, head, guard);
+        let mut tries = 0;
+        let (version, at) = loop {
+            let require = self.require(key, guard).await?;
+            let at = clock::now();
+            tries += 1;
+            match self.store.put(key, bytes.clone(), &headers, require).await {
+                Ok(version) => break (version, at),
+                Err(err) => self.appeal(key, guard, err).await?,
             }
-            sent => sent?,
+            if tries == TRIES {
+                return Err(refused_in_vain());
+            }
         };
         if version.size != bytes.len() as u64 {
             return Err(Error::unavailable(format!("{} of {} bytes arrived", version.size, bytes.len())));
@@ -67,16 +62,23 @@ impl<S: Store> Fs<S> {
 
     /// A server-side COPY of a file that is nothing but another object. `None`: it is not, or the server cannot, or the
     /// source has changed.
-    pub(super) async fn send_copy(&self, key: &Key, dirty: &Dirty, attr: Attr) -> Result<Option<Sent>> {
+    pub(super) async fn send_copy(
+        &self,
+        key: &Key,
+        dirty: &Dirty,
+        attr: Attr,
+        guard: &mut Guard,
+    ) -> Result<Option<Sent>> {
         let Some(base) = dirty.base.as_ref().filter(|_| dirty.is_copy()) else { return Ok(None) };
-        let exclusive = dirty.exclusive;
-        if base.version.size > SINGLE_MAX || (exclusive && !self.conditional().copy.works()) {
+        // No server is known to check what a copy replaces, but some check that it replaces nothing.
+        let fresh = guard.is_fresh_name() && self.conditional().copy.works();
+        if base.version.size > SINGLE_MAX || !(guard.any() || fresh) {
             return Ok(None);
         }
         let head = self.contents.try_read(&base.content, 0..HEAD.min(dirty.size), &Readahead::default());
         let head = head.unwrap_or_default();
-        let headers = known::new_headers(&self.options, key, &attr, &head);
-        let require = if exclusive { Require::Absent } else { Require::Anything };
+        let headers = self.guarded_headers(key, &attr, &head, guard);
+        let require = if fresh { Require::Absent } else { Require::Anything };
         let source = Some(base.version.etag.clone());
         let copy = Copy { headers: Some(headers), size: Some(dirty.size), source, require };
         let at = clock::now();
@@ -86,7 +88,7 @@ impl<S: Store> Fs<S> {
                 Ok(Some(Sent { version: Version { modified: None, ..version }, at, attr }))
             }
             Err(Error::Stale | Error::NotFound | Error::Unsupported) => Ok(None),
-            Err(err) => Err(err),
+            Err(err) => self.appeal(key, guard, err).await.map(|()| None),
         }
     }
 
@@ -99,6 +101,7 @@ impl<S: Store> Fs<S> {
         dirty: &Dirty,
         stream: &mut Option<Stream>,
         attr: Attr,
+        guard: &mut Guard,
     ) -> Result<Sent> {
         let whole = plan::grid(dirty.size, &self.lanes.limits)?;
         let away = !dirty.away.is_empty();
@@ -109,30 +112,38 @@ impl<S: Store> Fs<S> {
             |stream: &Stream| stream.upload.key == *key && (away || same_headers(&stream.attr, &attr, dirty.time_set));
         if let Some(begun) = stream.as_mut() {
             let sent =
-                if fits(begun) { self.send_rest(key, dirty, begun, &whole, attr).await.map(Some) } else { Ok(None) };
-            if away && let Err(err) = sent {
-                log::warn!("{key} is not complete ({err}); its parts stay in the bucket for another try");
-                return Err(err);
-            }
-            if let (Some(stream), Err(_) | Ok(None)) = (stream.take(), &sent) {
-                stream.abort(&*self.store).await;
-            }
+                if fits(begun) { self.send_rest(key, dirty, begun, &whole, attr, guard).await } else { Ok(None) };
             match sent {
-                Ok(Some(sent)) => return Ok(sent),
-                Err(Error::Exists) => return Err(Error::Exists),
-                Err(err) => log::info!("{key} is sent again as a whole: {err}"),
-                Ok(None) => {}
+                Ok(Some(sent)) => {
+                    *stream = None;
+                    return Ok(sent);
+                }
+                other if away => {
+                    let err = other.err().unwrap_or_else(refused_in_vain);
+                    log::warn!("{key} is not complete ({err}); its parts stay in the bucket for another try");
+                    return Err(err);
+                }
+                other => {
+                    if let Some(stream) = stream.take() {
+                        stream.abort(&*self.store).await;
+                    }
+                    match other {
+                        Err(err @ (Error::Exists | Error::Conflict(_))) => return Err(err),
+                        Err(err) => log::info!("{key} is sent again as a whole: {err}"),
+                        Ok(_) => {}
+                    }
+                }
             }
         }
-        match self.send_changes(key, dirty, attr).await? {
-            Some(sent) => Ok(sent),
-            None => self.send_anew(key, dirty, &whole, attr).await,
+        if let Some(sent) = self.send_changes(key, dirty, attr, guard).await? {
+            return Ok(sent);
         }
+        self.send_anew(key, dirty, &whole, attr, guard).await
     }
 
     /// Sends what changed, and has the rest copied. `None`: it would save nothing, or the server cannot, or the object
     /// below is not what it was.
-    async fn send_changes(&self, key: &Key, dirty: &Dirty, attr: Attr) -> Result<Option<Sent>> {
+    async fn send_changes(&self, key: &Key, dirty: &Dirty, attr: Attr, guard: &mut Guard) -> Result<Option<Sent>> {
         // That of an orphan has no key.
         let Some(base) = dirty.base.as_ref().filter(|base| !base.key.as_str().is_empty()) else { return Ok(None) };
         let steps = plan::plan(dirty.size, &dirty.unchanged(), &self.lanes.limits)?;
@@ -151,8 +162,9 @@ impl<S: Store> Fs<S> {
             };
         }
         let done = match sent {
-            Ok(()) => match self.finish(key, dirty, &stream, attr).await {
-                Ok(sent) => return Ok(Some(sent)),
+            Ok(()) => match self.finish(key, dirty, &stream, attr, guard).await {
+                Ok(Some(sent)) => return Ok(Some(sent)),
+                Ok(None) => Ok(Error::Stale),
                 // Parts of different sizes are refused by some.
                 Err(err @ Error::Invalid) => Ok(err),
                 Err(err) => Err(err),
@@ -172,22 +184,26 @@ impl<S: Store> Fs<S> {
         Ok(None)
     }
 
-    async fn send_anew(&self, key: &Key, dirty: &Dirty, steps: &[Step], attr: Attr) -> Result<Sent> {
-        let mut stream = self.begin(key, dirty, attr).await?;
-        let sent = self.send_rest(key, dirty, &mut stream, steps, attr).await;
-        if sent.is_err() {
+    async fn send_anew(&self, key: &Key, dirty: &Dirty, steps: &[Step], attr: Attr, guard: &mut Guard) -> Result<Sent> {
+        for _ in 0..TRIES {
+            let mut stream = self.begin(key, dirty, attr).await?;
+            let sent = self.send_rest(key, dirty, &mut stream, steps, attr, guard).await;
+            if let Ok(Some(sent)) = sent {
+                return Ok(sent);
+            }
             stream.abort(&*self.store).await;
+            sent?;
         }
-        sent
+        Err(refused_in_vain())
     }
 
     async fn begin(&self, key: &Key, dirty: &Dirty, attr: Attr) -> Result<Stream> {
         let head = self.read_pieces(dirty, 0..HEAD, &Readahead::default()).await?;
-        let headers = known::new_headers(&self.options, key, &attr, &head);
+        let headers = self.named_headers(key, &attr, &head);
         Stream::begin(&*self.store, &self.lanes, key, &headers, attr).await
     }
 
-    /// Sends what is not sent yet, and ends the upload.
+    /// Sends what is not sent yet, and ends the upload. `None`: it is to be sent again.
     async fn send_rest(
         &self,
         key: &Key,
@@ -195,9 +211,10 @@ impl<S: Store> Fs<S> {
         stream: &mut Stream,
         steps: &[Step],
         attr: Attr,
-    ) -> Result<Sent> {
+        guard: &mut Guard,
+    ) -> Result<Option<Sent>> {
         self.send_steps(dirty, stream, steps).await?;
-        self.finish(key, dirty, stream, attr).await
+        self.finish(key, dirty, stream, attr, guard).await
     }
 
     /// Sends the parts that are not sent yet. All of them are there afterwards.
@@ -219,15 +236,38 @@ impl<S: Store> Fs<S> {
         stream.land().await
     }
 
-    /// Makes the object of the parts.
-    async fn finish(&self, key: &Key, dirty: &Dirty, stream: &Stream, attr: Attr) -> Result<Sent> {
+    /// Makes the object of the parts. `None`: it was refused although it should not have been, and is to be sent again.
+    async fn finish(
+        &self,
+        key: &Key,
+        dirty: &Dirty,
+        stream: &Stream,
+        attr: Attr,
+        guard: &mut Guard,
+    ) -> Result<Option<Sent>> {
         let attr = Attr { size: attr.size, ..stream.attr };
-        let require = requirement(dirty.exclusive, self.conditional().complete);
+        let require = self.require(key, guard).await?;
+        if !guard.any() {
+            guard.sent.extend(stream.operation.clone());
+        }
         let at = clock::now();
-        let version = Version { size: dirty.size, ..stream.complete(&*self.store, require).await? };
+        let version = match stream.complete(&*self.store, require).await {
+            Ok(version) => Version { size: dirty.size, ..version },
+            Err(err) => return self.appeal(key, guard, err).await.map(|()| None),
+        };
         let object = self.store.head(key).await?;
         multipart::verify(&version, &object.version.etag, object.version.size)?;
-        Ok(Sent { version, at, attr })
+        Ok(Some(Sent { version, at, attr }))
+    }
+
+    /// The headers of an upload. Only where there is a guard does its write need a name.
+    fn guarded_headers(&self, key: &Key, attr: &Attr, head: &[u8], guard: &mut Guard) -> Headers {
+        if guard.any() {
+            return known::new_headers(&self.options, key, attr, head);
+        }
+        let headers = self.named_headers(key, attr, head);
+        guard.sent.extend(headers.user.get(OPERATION).cloned());
+        headers
     }
 
     /// Fetches what the file still takes from the object below it, so that staging is whole.
@@ -255,6 +295,6 @@ pub(super) fn same_headers(made: &Attr, wanted: &Attr, time_set: bool) -> bool {
     (!time_set || times(made) == times(wanted)) && owner(made) == owner(wanted)
 }
 
-fn requirement(exclusive: bool, can: Support) -> Require {
-    if exclusive && can.works() { Require::Absent } else { Require::Anything }
+fn refused_in_vain() -> Error {
+    Error::unavailable("the server refuses a condition that holds")
 }

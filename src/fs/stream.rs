@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Fs, file::File, known, send::HEAD};
+use super::{Fs, file::File, send::HEAD};
 use crate::{
     error::{Error, Result},
     model::attr::Attr,
@@ -74,7 +74,7 @@ impl<S: Store> Fs<S> {
         // Without a name it was unlinked, and goes nowhere.
         let Some(key) = self.tree().key(file.id) else { return };
         if let Some(head) = head {
-            let headers = known::new_headers(&self.options, &key, &attr, &head);
+            let headers = self.named_headers(&key, &attr, &head);
             match Stream::begin(&*self.store, &self.lanes, &key, &headers, attr).await {
                 Ok(begun) => *stream = Some(begun),
                 Err(err) => return log::info!("{key} is not sent while it is written: {err}"),

@@ -74,12 +74,8 @@ impl<S: Store> Fs<S> {
             if let Some(stream) = stream.take() {
                 stream.abort(&*self.store).await;
             }
-            let exclusive = state.dirty.as_ref().is_some_and(|dirty| dirty.exclusive);
-            let mut dirty = Dirty::new(Staging::new(&self.yard, note), None);
-            dirty.exclusive = exclusive;
-            if let Some(former) = state.dirty.replace(dirty) {
-                former.staging.discard();
-            }
+            let former = state.dirty.take();
+            state.dirty = Some(Dirty::new(Staging::new(&self.yard, note), None).in_place_of(former));
             file.set_dirty(true);
         } else {
             if stream.as_ref().is_some_and(|stream| stream.cuts_released(size)) {
@@ -162,7 +158,11 @@ impl<S: Store> Fs<S> {
     }
 
     fn note(&self, file: &File, state: &State) -> Note {
-        let key = self.tree().key(file.id).map(|key| key.as_str().to_owned()).unwrap_or_default();
+        let key = {
+            let tree = self.tree();
+            let lost = || file.former().and_then(|(parent, name)| tree.child_key(parent, &name).ok());
+            tree.key(file.id).or_else(lost).map(|key| key.as_str().to_owned()).unwrap_or_default()
+        };
         let base = state.version.as_ref().map(|version| version.etag.as_str().to_owned());
         Note { key, base, ..Note::default() }
     }

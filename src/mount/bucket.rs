@@ -1,10 +1,19 @@
 //! A mount of an S3 bucket: reaches it, finds out what it can do, opens the cache, and says how it goes.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use tokio::{runtime::Handle, time::timeout};
 
-use super::{Ended, MountError, Opened, reach::reach, run};
+use super::{
+    Ended, MountError, Opened,
+    probing::{self, Findings},
+    reach::reach,
+    run,
+};
 use crate::{
     cache::Contents,
     clock,
@@ -17,7 +26,7 @@ use crate::{
         patterns::{Patterns, Scope},
     },
     store::{
-        probe::{Conditional, probe},
+        probe::{Conditional, Support},
         s3::S3Store,
     },
     telemetry::{
@@ -39,6 +48,9 @@ const HEAL_PAUSE: Duration = Duration::from_secs(10);
 
 /// Local names that are looked through at start for some that no pattern covers any more: a tenth of a second.
 const STRAYS_MAX: usize = 100_000;
+/// Between attempts to remove empty objects of ours from a bucket that did not answer; nothing is asked when there are
+/// none.
+const SWEEP_PAUSE: Duration = Duration::from_secs(10);
 
 type Bucket = Counted<S3Store>;
 
@@ -51,15 +63,19 @@ async fn open(options: &Options) -> Result<Opened<Bucket>, MountError> {
     let prefix = options.prefix.as_str();
     let store = S3Store::connect(&options.bucket, &options.s3).await.map_err(MountError::Bucket)?;
     let reached = reach(options.mount.nofail, async || store.check(prefix).await).await?;
-    let conditional = if reached { ask_conditions(&store, options).await } else { Conditional::default() };
     let telemetry = Arc::new(Telemetry::default());
     let store = Arc::new(Counted::new(store, Arc::clone(&telemetry)));
     let contents = Contents::open(Arc::clone(&store), &options.cache, Handle::current()).map_err(MountError::Cache)?;
+    // Its directory keeps what was found the last time.
+    let (findings, due) =
+        if reached { probing::ask(store.store(), options).await } else { (Findings::default(), false) };
+    let found = Arc::new(Mutex::new(findings));
+    let conditional = findings.conditional;
     let (fs, queue) =
         Fs::new(Arc::clone(&store), Arc::clone(&contents), options.fs.clone(), options.prefix.clone(), conditional);
     tell_local_names(&options.fs.patterns, &Disk::new(contents.root()));
     if !reached {
-        tokio::spawn(heal(Arc::clone(&fs), store, options.clone()));
+        tokio::spawn(heal(Arc::clone(&fs), Arc::clone(&store), options.clone(), Arc::clone(&found)));
     } else if !options.fs.read_only {
         let renames = tokio::spawn(recover_renames(Arc::clone(&fs)));
         if timeout(RENAMES_LIMIT, renames).await.is_err() {
@@ -72,33 +88,33 @@ async fn open(options: &Options) -> Result<Opened<Bucket>, MountError> {
             Err(_) => log::warn!("unfinished uploads of an earlier run stay for now"),
         }
     }
+    if due {
+        tokio::spawn(look_deeper(Arc::clone(&fs), store, options.clone(), Arc::clone(&found)));
+    }
+    if !options.fs.read_only {
+        tokio::spawn(sweep(Arc::clone(&fs)));
+    }
     let kernel = Kernel::default();
-    let source = Source { options: options.clone(), since: clock::wall().sec, telemetry, contents };
+    let source = Source { options: options.clone(), since: clock::wall().sec, telemetry, contents, found };
     tell(source, Arc::clone(&fs), kernel.clone());
     Ok(Opened { fs, queue, kernel })
 }
 
-/// Finds out which conditional writes the bucket honours. A read-only mount needs none, and may not try.
-async fn ask_conditions(store: &S3Store, options: &Options) -> Conditional {
-    if options.fs.read_only {
-        return Conditional::default();
-    }
-    let conditional = probe(store, options.prefix.as_str(), &S3Store::token()).await;
-    log::info!("conditional writes: {conditional}");
-    store.set_conditions(conditional);
-    conditional
-}
-
 /// After a mount without the bucket: waits for it, and makes up for what was left out.
-async fn heal(fs: Arc<Fs<Bucket>>, store: Arc<Bucket>, options: Options) {
+async fn heal(fs: Arc<Fs<Bucket>>, store: Arc<Bucket>, options: Options, found: Arc<Mutex<Findings>>) {
     while let Err(err) = store.store().check(options.prefix.as_str()).await {
         log::debug!("the bucket cannot be reached yet: {err}");
         tokio::time::sleep(HEAL_PAUSE).await;
     }
     log::info!("the bucket is reached");
-    fs.set_conditional(ask_conditions(store.store(), &options).await);
+    let (findings, due) = probing::ask(store.store(), &options).await;
+    fs.set_conditional(findings.conditional);
+    *found.lock().expect("nothing panics while it holds this lock") = findings;
     if !options.fs.read_only {
-        recover_renames(fs).await;
+        recover_renames(Arc::clone(&fs)).await;
+    }
+    if due {
+        look_deeper(fs, store, options, found).await;
     }
 }
 
@@ -109,12 +125,29 @@ async fn recover_renames(fs: Arc<Fs<Bucket>>) {
     }
 }
 
+/// Finds out what a crowd of requests shows, while the mount serves.
+async fn look_deeper(fs: Arc<Fs<Bucket>>, store: Arc<Bucket>, options: Options, found: Arc<Mutex<Findings>>) {
+    if let Some(findings) = probing::ask_deeper(store.store(), &options, fs.conditional()).await {
+        fs.set_conditional(findings.conditional);
+        *found.lock().expect("nothing panics while it holds this lock") = findings;
+    }
+}
+
+/// Removes what stands for names that never got content: of an earlier run, and what could not be removed at once.
+async fn sweep(fs: Arc<Fs<Bucket>>) {
+    loop {
+        fs.sweep().await;
+        tokio::time::sleep(SWEEP_PAUSE).await;
+    }
+}
+
 /// What a status is made of.
 struct Source {
     options: Options,
     since: i64,
     telemetry: Arc<Telemetry>,
     contents: Arc<Contents<Bucket>>,
+    found: Arc<Mutex<Findings>>,
 }
 
 /// Answers `originfs status` for as long as the runtime lives. A mount without it is still a mount.
@@ -155,6 +188,8 @@ impl Source {
             count.add(now.saturating_sub(count.get()));
         }
         let passthrough = kernel.report().passthrough;
+        let findings = *self.found.lock().expect("nothing panics while it holds this lock");
+        let reached = findings != Findings::default();
         self.telemetry.report(Status {
             mount: Mount {
                 source: self.options.mount.fsname.clone(),
@@ -166,6 +201,9 @@ impl Source {
             freshness: status::freshness(self.options.fs.freshness),
             passthrough: Passthrough { on: passthrough.is_ok(), why: passthrough.err() },
             conditional_writes: conditions(fs.conditional()),
+            conditions: words(fs.conditional()),
+            read_after_write: findings.read_after_write.to_string(),
+            weaker: if reached { probing::weaker(&self.options.fs, findings) } else { Vec::new() },
             cache: Cache {
                 dir: self.options.cache.dir.display().to_string(),
                 bytes: usage.bytes,
@@ -200,13 +238,22 @@ fn tell_local_names(patterns: &Patterns, disk: &Disk) {
 
 /// What the probe found, for those conditions that it found anything about.
 fn conditions(found: Conditional) -> BTreeMap<String, bool> {
-    let all = [
+    let known = named(found).into_iter().filter(|(_, support)| support.works() || support.fails());
+    known.map(|(name, support)| (name.to_owned(), support.works())).collect()
+}
+
+/// The same in words.
+fn words(found: Conditional) -> BTreeMap<String, String> {
+    let known = named(found).into_iter().filter(|(_, support)| *support != Support::Unknown);
+    known.map(|(name, support)| (name.to_owned(), support.to_string())).collect()
+}
+
+fn named(found: Conditional) -> [(&'static str, Support); 5] {
+    [
         ("put-if-absent", found.absent),
         ("put-if-unchanged", found.version),
         ("delete-if-unchanged", found.delete),
         ("copy-if-absent", found.copy),
         ("multipart-if-absent", found.complete),
-    ];
-    let known = all.into_iter().filter(|(_, support)| support.works() || support.fails());
-    known.map(|(name, support)| (name.to_owned(), support.works())).collect()
+    ]
 }

@@ -4,6 +4,7 @@
 mod attach;
 mod bucket;
 mod point;
+mod probing;
 mod reach;
 mod signals;
 mod table;
@@ -230,6 +231,8 @@ impl<S: Store> Mounted<S> {
         self.save(runtime, by.max(clock::now() + LAST_SAVE_LIMIT));
         let late = Error::unavailable("the mount was stopped before it could be uploaded");
         let unsaved = runtime.block_on(self.fs.keep_all(&late));
+        // What is not removed from the bucket now, the next run removes.
+        drop(runtime.block_on(async { timeout(LAST_SAVE_LIMIT, self.fs.sweep()).await }));
         if unsaved.is_empty() { Ended::Saved } else { Ended::Unsaved(unsaved) }
     }
 

@@ -193,7 +193,7 @@ impl<B: Clone> Bucket<B> {
         let etag = etag_of_parts(&chosen);
         let size = segments.iter().map(|segment| segment.size).sum();
         let version = Version { etag, modified: Some(modified), size };
-        Ok(Record { object: Object { version, headers: pending.headers.clone() }, segments })
+        Ok(Record { object: Object { version, headers: pending.headers.clone(), operation: None }, segments })
     }
 
     /// Forgets an upload; gives the bytes of its parts.

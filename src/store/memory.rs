@@ -16,6 +16,7 @@ use super::{
     Upload,
     bucket::{Bucket, Record, Segment, check_key, check_meta, etag_of, same},
     op::{Call, Op},
+    operation::OPERATION,
 };
 use crate::{
     clock,
@@ -143,7 +144,8 @@ impl State {
         headers.storage_class = headers.storage_class.filter(|class| class != "STANDARD");
         let size = bytes.len() as u64;
         let version = Version { etag: etag_of(&Md5::digest(&bytes)), modified: Some(self.now()), size };
-        let object = Object { version: version.clone(), headers };
+        let operation = headers.user.remove(OPERATION);
+        let object = Object { version: version.clone(), headers, operation };
         self.bucket.insert(key, Record { object, segments: vec![Segment { size, bytes }] });
         version
     }
@@ -262,7 +264,8 @@ impl Store for MemoryStore {
     async fn complete(&self, upload: &Upload, parts: &[Part], require: Require) -> Result<Stored> {
         let mut state = self.call(Op::Complete, upload.key.as_str());
         let chosen: Vec<_> = parts.iter().map(|part| (part.number, part.etag.clone())).collect();
-        let record = state.bucket.assemble(upload, &chosen, state.now())?;
+        let mut record = state.bucket.assemble(upload, &chosen, state.now())?;
+        record.object.operation = record.object.headers.user.remove(OPERATION);
         state.bucket.check(upload.key.as_str(), &require)?;
         let version = record.object.version.clone();
         state.bucket.insert(&upload.key, record);

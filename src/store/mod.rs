@@ -13,6 +13,7 @@ pub mod faulty;
 pub mod memory;
 pub mod metadata;
 pub mod op;
+pub mod operation;
 pub mod probe;
 pub mod s3;
 
@@ -67,7 +68,10 @@ pub struct Headers {
 pub struct Object {
     /// `size` is that of the whole object, also in the answer to a ranged GET.
     pub version: Version,
+    /// Without the name of the write.
     pub headers: Headers,
+    /// The name of the write that made it, if it had one (see [`operation`]).
+    pub operation: Option<String>,
 }
 
 /// One line of a listing. A listing tells no metadata.

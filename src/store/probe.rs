@@ -1,6 +1,8 @@
 //! Which conditional writes a bucket really honours. Vendors differ, and some accept the headers and ignore them, so
 //! only trying tells.
 
+pub mod depth;
+
 use std::fmt;
 
 use bytes::Bytes;
@@ -32,6 +34,8 @@ pub enum Support {
     Refused,
     /// The server accepts the condition and writes anyway.
     Ignored,
+    /// The server checks the condition and writes in two steps: of writers that come at once several win.
+    Racy,
 }
 
 impl Support {
@@ -42,7 +46,7 @@ impl Support {
 
     /// A write with this condition is known not to work.
     pub fn fails(self) -> bool {
-        matches!(self, Self::Refused | Self::Ignored)
+        matches!(self, Self::Refused | Self::Ignored | Self::Racy)
     }
 }
 
@@ -54,6 +58,7 @@ impl fmt::Display for Support {
             Self::Unquoted => "yes (unquoted)",
             Self::Refused => "refused",
             Self::Ignored => "ignored",
+            Self::Racy => "racy",
         })
     }
 }

@@ -16,6 +16,15 @@ pub struct Status {
     pub passthrough: Passthrough,
     /// Which conditions the server was found to honour, by operation and header; empty while that is not known.
     pub conditional_writes: BTreeMap<String, bool>,
+    /// The same in words: yes, yes (unquoted), refused, ignored, racy.
+    #[serde(default)]
+    pub conditions: BTreeMap<String, String>,
+    /// Whether the bucket shows at once what was written: yes, no or unknown.
+    #[serde(default)]
+    pub read_after_write: String,
+    /// What the options promise and this bucket does not hold, one line each.
+    #[serde(default)]
+    pub weaker: Vec<String>,
     pub cache: Cache,
     pub staging: Staging,
     /// `None`: the mount has no local-only names.

@@ -6,7 +6,7 @@ use crate::{
     cache::Content,
     error::Result,
     model::{extents::Extents, key::Key, version::Version},
-    upload::staging::Staging,
+    upload::{staging::Staging, stub::Stub},
 };
 
 /// The object below what was written.
@@ -30,10 +30,14 @@ pub struct Dirty {
     pub away: Extents,
     /// Somebody set the mtime after the last write.
     pub time_set: bool,
-    /// A request was sent and nobody knows what became of it.
-    pub unanswered: bool,
+    /// Names of writes that were sent, and nobody knows what became of them.
+    pub unanswered: Vec<String>,
     /// The name must not exist in the bucket (`O_EXCL`).
     pub exclusive: bool,
+    /// It was renamed since it was uploaded: what the bucket has at its name is to be replaced, whatever it is.
+    pub moved: bool,
+    /// The empty object that takes its name until there is content.
+    pub stub: Option<Stub>,
 }
 
 /// Where the bytes of a range come from.
@@ -57,7 +61,38 @@ impl Piece {
 impl Dirty {
     pub fn new(staging: Staging, base: Option<Base>) -> Self {
         let size = base.as_ref().map_or(0, |base| base.len);
-        Self { staging, size, base, away: Extents::default(), time_set: false, unanswered: false, exclusive: false }
+        let unanswered = Vec::new();
+        Self {
+            staging,
+            size,
+            base,
+            away: Extents::default(),
+            time_set: false,
+            unanswered,
+            exclusive: false,
+            moved: false,
+            stub: None,
+        }
+    }
+
+    /// With the standing in the bucket of the content that this takes the place of, which is dropped.
+    #[must_use]
+    pub fn in_place_of(mut self, former: Option<Self>) -> Self {
+        if let Some(former) = former {
+            self.unanswered = former.unanswered;
+            self.exclusive = former.exclusive;
+            self.moved = former.moved;
+            self.stub = former.stub;
+            former.staging.discard();
+        }
+        self
+    }
+
+    /// What was required, tried or taken was about the old name.
+    pub fn renamed(&mut self, exclusive: bool) {
+        self.exclusive = exclusive;
+        self.moved = true;
+        self.unanswered.clear();
     }
 
     /// The pieces of `range` in order, clipped to the size of the file.

@@ -9,3 +9,4 @@ pub mod multipart;
 pub mod plan;
 pub mod recover;
 pub mod staging;
+pub mod stub;

@@ -25,7 +25,7 @@ use crate::{
         key::Key,
         version::{ETag, Version},
     },
-    store::{Headers, Part, Require, Store, Upload, bucket::etag_of_parts},
+    store::{Headers, Part, Require, Store, Upload, bucket::etag_of_parts, operation::OPERATION},
     upload::plan::Limits,
 };
 
@@ -111,6 +111,8 @@ pub struct Stream {
     pub upload: Upload,
     /// The attributes of the object, its size apart; they are fixed when the upload begins.
     pub attr: Attr,
+    /// The name of the write, as the headers had it.
+    pub operation: Option<String>,
     note: PathBuf,
     /// By number.
     parts: BTreeMap<u32, Slot>,
@@ -153,7 +155,8 @@ impl Stream {
             );
         }
         let (parts, flying) = (BTreeMap::new(), BTreeSet::new());
-        Ok(Self { upload, attr, note, parts, flying, tasks: JoinSet::new(), failed: None })
+        let operation = headers.user.get(OPERATION).cloned();
+        Ok(Self { upload, attr, operation, note, parts, flying, tasks: JoinSet::new(), failed: None })
     }
 
     /// Whether this range is with the server, or on its way there, as that part.

@@ -225,6 +225,17 @@ impl Staging {
         Ok(kept)
     }
 
+    /// Whose bytes they are.
+    pub fn key(&self) -> &str {
+        &self.note.key
+    }
+
+    /// Puts the bytes on the disk with a note that says `reason`, so that a killed process leaves them behind.
+    pub fn write_down(&mut self, reason: &str) -> Result<()> {
+        reason.clone_into(&mut self.note.reason);
+        self.leave()
+    }
+
     /// The bytes and what is known of them are in the yard afterwards.
     fn leave(&mut self) -> Result<()> {
         self.note.ranges = self.here.iter().map(|range| [range.start, range.end]).collect();
@@ -239,7 +250,7 @@ impl Staging {
     fn spill(&mut self) -> Result<&File> {
         if let Data::Memory(memory) = &mut self.data {
             let path = self.yard.dir.join(self.yard.name()).with_extension("data");
-            let file = write_down(&path, memory, &self.note).inspect_err(|_| remove_both(&path))?;
+            let file = new_file(&path, memory, &self.note).inspect_err(|_| remove_both(&path))?;
             self.yard.memory.fetch_sub(memory.len() as u64, Ordering::Relaxed);
             self.data = Data::File { file, path };
         }
@@ -255,7 +266,7 @@ fn note_text(note: &Note) -> String {
 }
 
 /// A new file of these bytes at `path`, with its note beside it.
-fn write_down(path: &Path, bytes: &[u8], note: &Note) -> io::Result<File> {
+fn new_file(path: &Path, bytes: &[u8], note: &Note) -> io::Result<File> {
     fs::write(path.with_extension("meta"), note_text(note))?;
     let file = File::options().read(true).write(true).create_new(true).open(path)?;
     file.write_all_at(bytes, 0)?;

@@ -15,7 +15,10 @@ use std::{
 use nix::mount::{MntFlags, umount2};
 use originfs::{
     cache::Contents,
-    config::{CacheOptions, Checksum, CredentialSource, FsOptions, MountOptions, Options, Perms, S3Options},
+    config::{
+        CacheOptions, Checksum, Conflict, CredentialSource, Exclusive, FsOptions, MountOptions, Options, Perms,
+        S3Options,
+    },
     freshness::Freshness,
     fs::Fs,
     fuse::init::Kernel,
@@ -98,6 +101,8 @@ impl Lab {
                 xattr: false,
                 read_only: false,
                 patterns: Patterns::default(),
+                conflict: Conflict::Last,
+                exclusive: Exclusive::Open,
                 rename_limit: 1000,
                 part_size: 8 << 20,
                 upload_concurrency: 4,

@@ -24,3 +24,4 @@ mod renames;
 mod special;
 mod stored;
 mod strange;
+mod writers;

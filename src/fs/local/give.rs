@@ -95,6 +95,8 @@ impl<S: Store> Fs<S> {
         let note = Note { key: key.as_str().to_owned(), ..Note::default() };
         let mut dirty = Dirty::new(Staging::over(&self.yard, note, copy, attr.size), None);
         (dirty.size, dirty.exclusive) = (attr.size, exclusive);
+        // Whatever has the name in the bucket is to be replaced, as a rename does.
+        dirty.moved = true;
         match self.send_whole(key, &dirty, attr).await {
             Ok(sent) => Ok(Parcel { path, key: key.clone(), own, writes, dirty, sent }),
             Err(err) => {
@@ -111,11 +113,12 @@ impl<S: Store> Fs<S> {
     }
 
     async fn send_whole(&self, key: &Key, dirty: &Dirty, attr: Attr) -> Result<Sent> {
+        let mut guard = self.guard(dirty, None, dirty.size > self.options.part_size);
         if dirty.size > self.options.part_size {
-            return self.send_parts(key, dirty, &mut None, attr).await;
+            return self.send_parts(key, dirty, &mut None, attr, &mut guard).await;
         }
         let _room = self.lanes.room(dirty.size).await;
-        self.send_bytes(key, dirty.staging.read(0..dirty.size)?, attr, dirty.exclusive, false).await
+        self.send_bytes(key, dirty.staging.read(0..dirty.size)?, attr, &mut guard).await
     }
 
     /// Makes what was sent an ordinary file of the bucket. Needs the turn of the local store. `open`: who has it open,

@@ -130,7 +130,7 @@ async fn chmod_keeps_the_time_of_the_new_version() {
 /// `O_EXCL`: the reply of the PUT is lost; the fsync that tries again says EEXIST for ever.
 #[tokio::test]
 async fn an_exclusive_fsync_can_be_repeated() {
-    let host = Host::new(&bucket());
+    let host = Host::with(&bucket(), FsOptions { exclusive: Exclusive::Close, ..options() });
     let open = host.open("f", EXCL).await.unwrap();
     host.fs.write(open.fh, 0, b("one"), false).await.unwrap();
     host.bucket.fail(Some(Op::Put), 1, Side::After, lost_reply());
@@ -266,7 +266,7 @@ async fn truncating_open_of_a_removed_file_is_enoent() {
     assert!(matches!(opened, Err(Error::Stale | Error::NotFound)), "{opened:?}");
 }
 
-/// NOREPLACE of a file that is not uploaded yet: the target is replaced by its close.
+/// NOREPLACE of a file that is not uploaded yet: the target is replaced by its close, so it is uploaded at once.
 #[tokio::test]
 async fn noreplace_holds_for_a_file_that_is_not_uploaded() {
     let bucket = bucket();
@@ -274,8 +274,9 @@ async fn noreplace_holds_for_a_file_that_is_not_uploaded() {
     let open = h.open("tmp", WRITE).await.unwrap();
     h.fs.write(open.fh, 0, b("mine"), false).await.unwrap();
     h.rename_as("tmp", "f", RenameMode::NoReplace).await.unwrap();
+    assert_eq!(&bucket.inner().get_bytes("site/f").unwrap()[..], b"mine");
     a.write("f", b"theirs").await.unwrap();
-    h.close(open).await.unwrap_err();
+    h.close(open).await.unwrap();
     assert_eq!(&bucket.inner().get_bytes("site/f").unwrap()[..], b"theirs");
 }
 
@@ -283,7 +284,7 @@ async fn noreplace_holds_for_a_file_that_is_not_uploaded() {
 #[tokio::test]
 async fn an_exclusive_retry_does_not_take_the_file_of_another_for_its_own() {
     let bucket = bucket();
-    let [a, h] = [0; 2].map(|_| Host::new(&bucket));
+    let [a, h] = [0; 2].map(|_| Host::with(&bucket, FsOptions { exclusive: Exclusive::Close, ..options() }));
     let mut open = Vec::new();
     for (host, bytes) in [(&a, "aaa"), (&h, "hhh")] {
         let file = host.open("f", EXCL).await.unwrap();

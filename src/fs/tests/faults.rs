@@ -16,16 +16,12 @@ where
     C: Fn(Host, Result<()>, Arc<Host>) -> G,
     G: Future<Output = ()>,
 {
-    at_every_request_of(options, prepare, act, check).await;
+    at_every_request_of(&options(), prepare, act, check).await;
 }
 
-/// The same, by hosts with these options.
-pub(super) async fn at_every_request_of<A, F, C, G>(
-    options: fn() -> FsOptions,
-    prepare: fn(&MemoryStore),
-    act: A,
-    check: C,
-) where
+/// The same for a host with `options`.
+pub(super) async fn at_every_request_of<A, F, C, G>(options: &FsOptions, prepare: fn(&MemoryStore), act: A, check: C)
+where
     A: Fn(Arc<Host>) -> F,
     F: Future<Output = Result<()>>,
     C: Fn(Host, Result<()>, Arc<Host>) -> G,
@@ -36,7 +32,7 @@ pub(super) async fn at_every_request_of<A, F, C, G>(
             assert!(n < 60, "the operation makes no end of requests");
             let bucket = bucket();
             prepare(bucket.inner());
-            let host = Arc::new(Host::with(&bucket, options()));
+            let host = Arc::new(Host::with(&bucket, options.clone()));
             bucket.fail(None, n.into(), side, lost_reply());
             let done = act(Arc::clone(&host)).await;
             let struck = !bucket.is_armed();
@@ -48,7 +44,7 @@ pub(super) async fn at_every_request_of<A, F, C, G>(
             if !struck {
                 assert!(done.is_ok(), "without a failure: {done:?}");
             }
-            check(Host::with(&bucket, options()), done, Arc::clone(&host)).await;
+            check(Host::with(&bucket, options.clone()), done, Arc::clone(&host)).await;
             host.fs.abort_leftovers().await.unwrap();
             // Nobody can end an upload whose id never arrived; a rule of the bucket does (docs/OPERATIONS.md).
             let unknown = usize::from(struck && op == Some(Op::Begin) && side == Side::After);

@@ -197,10 +197,10 @@ async fn an_answer_that_overlaps_our_delete_does_not_bring_the_file_back() {
 
 #[tokio::test]
 async fn exclusive_creation_has_one_winner() {
-    let (a, b) = pair();
-    let exclusive = OpenMode { exclusive: true, ..WRITE };
-    let first = a.open("lock", exclusive).await.unwrap();
-    let second = b.open("lock", exclusive).await.unwrap();
+    let bucket = bucket();
+    let [a, b] = [0; 2].map(|_| Host::with(&bucket, FsOptions { exclusive: Exclusive::Close, ..options() }));
+    let first = a.open("lock", EXCL).await.unwrap();
+    let second = b.open("lock", EXCL).await.unwrap();
     a.fs.write(first.fh, 0, Bytes::from_static(b"a"), false).await.unwrap();
     b.fs.write(second.fh, 0, Bytes::from_static(b"b"), false).await.unwrap();
     a.close(first).await.unwrap();

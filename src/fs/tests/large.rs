@@ -171,7 +171,7 @@ fn tiny() -> FsOptions {
 #[tokio::test]
 async fn a_change_of_a_large_object_leaves_the_old_or_the_new_one() {
     at_every_request_of(
-        tiny,
+        &tiny(),
         |bucket| {
             bucket.set_part_min(64 << 10);
             bucket.put_foreign("site/f", noise(2 * MIB, 7), Headers::default());

@@ -1,8 +1,10 @@
 //! Hosts without a kernel: each has its own `Fs` and cache over one bucket in memory, and looks every path up again.
 
 mod basics;
+mod conflict;
 mod crossing;
 mod details;
+mod exclusive;
 mod faults;
 mod hosts;
 mod large;
@@ -34,7 +36,7 @@ use super::{
 };
 use crate::{
     cache::{Contents, OpenError},
-    config::{CacheOptions, FsOptions, Perms},
+    config::{CacheOptions, Conflict, Exclusive, FsOptions, Perms},
     error::{Error, Result},
     freshness::Freshness,
     model::{attr::Kind, key::Prefix, patterns::Patterns},
@@ -80,11 +82,17 @@ pub(super) fn options() -> FsOptions {
         xattr: true,
         read_only: false,
         patterns: Patterns::default(),
+        conflict: Conflict::Last,
+        exclusive: Exclusive::Open,
         rename_limit: 1000,
         part_size: PART,
         upload_concurrency: 4,
         staging_size: None,
     }
+}
+
+pub(super) fn all(support: Support) -> Conditional {
+    Conditional { absent: support, version: support, delete: support, copy: support, complete: support }
 }
 
 /// One webserver.
@@ -136,8 +144,7 @@ impl Host {
                 opened => break opened.unwrap(),
             }
         };
-        let yes = Support::Yes;
-        let conditional = Conditional { absent: yes, version: yes, delete: yes, copy: yes, complete: yes };
+        let conditional = all(Support::Yes);
         let prefix = Prefix::parse("site").unwrap();
         let (fs, stale) = Fs::new(Arc::clone(bucket), contents, options, prefix, conditional);
         Self { fs, bucket: Arc::clone(bucket), stale: Mutex::new(stale), dir }
@@ -153,6 +160,30 @@ impl Host {
         std::fs::read_dir(dir).map_or(0, |entries| {
             entries.filter(|entry| entry.as_ref().unwrap().path().extension().is_some_and(|ext| ext == "data")).count()
         })
+    }
+
+    /// What is in lost+found: bytes and their notes.
+    pub(super) fn kept(&self) -> Vec<(Vec<u8>, serde_json::Value)> {
+        let entries = std::fs::read_dir(self.dir.join("lost+found")).unwrap().map(|entry| entry.unwrap().path());
+        let data = entries.filter(|path| path.extension().is_some_and(|ext| ext == "data"));
+        let note = |path: &PathBuf| std::fs::read(path.with_extension("meta")).unwrap();
+        data.map(|path| (std::fs::read(&path).unwrap(), serde_json::from_slice(&note(&path)).unwrap())).collect()
+    }
+
+    /// Notes of empty objects that stand for names.
+    pub(super) fn stubs(&self) -> usize {
+        let entries = std::fs::read_dir(self.dir.join("uploads")).unwrap();
+        entries.filter(|entry| entry.as_ref().unwrap().path().extension().is_some_and(|ext| ext == "stub")).count()
+    }
+
+    /// `O_CREAT|O_EXCL` of a name that the kernel just found absent.
+    pub(super) async fn create_exclusively(&self, name: &str) -> Result<Open> {
+        let created = self.fs.create(NodeId::ROOT, OsStr::new(name), 0o644, EXCL, self.who()).await;
+        created.map(|(_, opened)| Open { fh: opened.fh, id: opened.id })
+    }
+
+    pub(super) async fn put(&self, open: Open, bytes: &'static str) {
+        self.fs.write(open.fh, 0, b(bytes), false).await.unwrap();
     }
 
     #[expect(clippy::unused_self, reason = "callers belong to a host")]

@@ -254,7 +254,8 @@ async fn the_old_name_of_a_dirty_file_is_gone() {
 /// `O_EXCL`: a write during the first flush makes the second PUT of the same flush an EEXIST.
 #[tokio::test]
 async fn an_exclusive_file_is_its_own_after_the_first_put() {
-    let host = Arc::new(Host::new(&bucket()));
+    let close = FsOptions { exclusive: Exclusive::Close, ..options() };
+    let host = Arc::new(Host::with(&bucket(), close));
     let open = host.open("f", EXCL).await.unwrap();
     host.fs.write(open.fh, 0, b("one"), false).await.unwrap();
     let mut held = host.bucket.hold(Op::Put, Side::After);

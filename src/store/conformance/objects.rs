@@ -145,7 +145,7 @@ async fn copy<S: Store>(bench: &Bench<'_, S>) -> Checked {
     let user = [("new".to_owned(), "1".to_owned())].into();
     let headers = Headers { content_type: Some("text/plain".to_owned()), user, ..Headers::default() };
     let stored = bench.store.copy(&from, &to, Copy { headers: Some(headers.clone()), ..Copy::default() }).await?;
-    let Object { version, headers: kept } = bench.store.head(&to).await?;
+    let Object { version, headers: kept, .. } = bench.store.head(&to).await?;
     same("headers", kept, headers)?;
     same("version", version.same_content(&stored), true)?;
     same("bytes", &bench.get("copy/to+%20").await?.1[..], b"content")?;

@@ -119,11 +119,6 @@ fn random() -> u64 {
     getrandom::u64().expect("the kernel always has random bytes")
 }
 
-/// A name that no other write has: 128 random bits in hex.
-pub(super) fn operation_id() -> String {
-    format!("{:016x}{:016x}", random(), random())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,11 +137,5 @@ mod tests {
         assert_eq!(limits.attempt(Pace::Quick), Duration::from_secs(10));
         assert_eq!(limits.attempt(Pace::Upload(1 << 20)), Duration::from_secs(18));
         assert_eq!(limits.attempt(Pace::Slow), Duration::from_secs(30));
-    }
-
-    #[test]
-    fn operation_ids_are_128_bits() {
-        let id = operation_id();
-        assert!(id.len() == 32 && id != operation_id());
     }
 }

@@ -37,16 +37,17 @@ use self::{
     client::Connection,
     fault::Fault,
 };
-use super::{Copy, Get, Got, Headers, List, Object, Page, Part, Require, Store, Stored, Upload, probe::Conditional};
+use super::{
+    Copy, Get, Got, Headers, List, Object, Page, Part, Require, Store, Stored, Upload,
+    operation::{OPERATION, operation_id},
+    probe::Conditional,
+};
 use crate::{
     config::S3Options,
     error::{Error, Result},
     model::{key::Key, version::ETag},
 };
 
-/// Metadata name of the write that made an object. A write whose answer was lost, and that is refused when it is tried
-/// again, finds its own name here and knows that it won.
-const OPERATION: &str = "op";
 /// Uploads whose name we remember, at about 200 bytes each; more are not open at once.
 const UPLOADS: NonZeroUsize = NonZeroUsize::new(4096).expect("not zero");
 
@@ -83,7 +84,14 @@ impl S3Store {
 
     /// A fresh token for [`super::probe::probe`].
     pub fn token() -> String {
-        call::operation_id()
+        operation_id()
+    }
+
+    /// The name of a write: the caller's, or one of its own where there is a condition. A write whose answer was lost,
+    /// and that is refused when it is tried again, finds its own name at the key and knows that it won.
+    fn operation(headers: &Headers, require: &Require) -> Option<String> {
+        let named = headers.user.get(OPERATION).cloned();
+        named.or_else(|| (*require != Require::Anything).then(operation_id))
     }
 
     fn conditions(&self) -> MutexGuard<'_, Conditional> {

@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use super::{
     S3Store,
-    call::{self, Pace},
+    call::Pace,
     fault::classify,
     wire,
     write::{dress, if_none_match},
@@ -18,14 +18,14 @@ use super::{
 use crate::{
     error::{Error, Result},
     model::{key::Key, version::ETag},
-    store::{Headers, PARTS_MAX, Part, Require, Stored, Upload},
+    store::{Headers, PARTS_MAX, Part, Require, Stored, Upload, operation::operation_id},
 };
 
 impl S3Store {
     /// Always with a name: a repeated completion is refused even without a condition, because the upload
     /// is gone.
     pub(super) async fn create_upload(&self, key: &Key, headers: &Headers) -> Result<Upload> {
-        let operation = call::operation_id();
+        let operation = Self::operation(headers, &Require::Anything).unwrap_or_else(operation_id);
         let answer = self
             .call("CreateMultipartUpload", Pace::Quick, || {
                 let request = self.client().create_multipart_upload().key(key.as_str());

@@ -221,15 +221,15 @@ fn object_of_head(answer: HeadObjectOutput) -> Result<(Object, Option<String>)> 
     let version = version("HeadObject", answer.e_tag(), answer.last_modified, size)?;
     let mut headers = headers_of!(answer);
     let operation = headers.user.remove(OPERATION);
-    Ok((Object { version, headers }, operation))
+    Ok((Object { version, headers, operation: operation.clone() }, operation))
 }
 
 fn object_of_get(answer: GetObjectOutput, size: u64) -> Result<(Object, ByteStream)> {
     let version = version("GetObject", answer.e_tag(), answer.last_modified, size)?;
     let body = answer.body;
     let mut headers = headers_of!(answer);
-    headers.user.remove(OPERATION);
-    Ok((Object { version, headers }, body))
+    let operation = headers.user.remove(OPERATION);
+    Ok((Object { version, headers, operation }, body))
 }
 
 fn lower_case(user: HashMap<String, String>) -> std::collections::BTreeMap<String, String> {

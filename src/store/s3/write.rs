@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::{
     S3Store,
-    call::{self, Pace},
+    call::Pace,
     fault::{Fault, classify},
     wire,
 };
@@ -30,7 +30,7 @@ use crate::{
 macro_rules! dress {
     ($request:expr, $store:expr, $headers:expr, $operation:expr) => {{
         let (headers, options): (&Headers, &$crate::config::S3Options) = ($headers, &$store.options);
-        let operation = $operation.map(|id: &str| ($crate::store::s3::OPERATION.to_owned(), id.to_owned()));
+        let operation = $operation.map(|id: &str| ($crate::store::operation::OPERATION.to_owned(), id.to_owned()));
         let user = headers.user.iter().map(|(name, value)| (name.clone(), value.clone()));
         let expires = headers.expires.clone();
         $request
@@ -76,7 +76,7 @@ impl S3Store {
         require: &Require,
     ) -> Result<Stored> {
         self.admit(require, |known| (known.absent, known.version))?;
-        let operation = (*require != Require::Anything).then(call::operation_id);
+        let operation = Self::operation(headers, require);
         let (size, md5) = (body.len() as u64, self.md5(&body));
         let sent = self
             .call("PutObject", Pace::Upload(body.len()), || {
@@ -96,9 +96,9 @@ impl S3Store {
 
     pub(super) async fn copy_object(&self, from: &Key, to: &Key, copy: Copy) -> Result<Stored> {
         self.admit(&copy.require, |known| (known.copy, known.version))?;
-        let operation = (copy.require != Require::Anything).then(call::operation_id);
-        let source = wire::copy_source(&self.bucket, from);
         let none = Headers::default();
+        let operation = Self::operation(copy.headers.as_ref().unwrap_or(&none), &copy.require);
+        let source = wire::copy_source(&self.bucket, from);
         let (directive, headers) = match &copy.headers {
             Some(headers) => (MetadataDirective::Replace, headers),
             None => (MetadataDirective::Copy, &none),

@@ -15,7 +15,7 @@ use aws_sdk_s3::{
 use tokio::runtime::Runtime;
 
 use super::{
-    Kind, Mount, Refused,
+    Kind, Mount, Refused, eventually,
     server::{Server, own, server},
     wire::Wire,
 };
@@ -102,7 +102,10 @@ impl Bucket {
     /// A mount whose requests are seen and can be broken.
     pub(crate) fn wired(&self, options: &str) -> (Mount, Wire) {
         let wire = Wire::to(&self.server.endpoint);
-        (Mount::start(self, &wire.endpoint(), options).unwrap(), wire)
+        let mount = Mount::start(self, &wire.endpoint(), options).unwrap();
+        // What it finds out about the server in the background is none of the requests that tests count.
+        eventually("the mount has found out all about the server", || mount.knows_server());
+        (mount, wire)
     }
 
     fn key(&self, name: &str) -> String {

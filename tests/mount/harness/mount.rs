@@ -86,6 +86,12 @@ impl Mount {
         line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
     }
 
+    /// Whether its cache directory, if it is the mount's own, has what it found out about the server.
+    pub(crate) fn knows_server(&self) -> bool {
+        let Ok(mut caches) = fs::read_dir(self.cache_dir()) else { return true };
+        caches.any(|entry| entry.unwrap().path().join("probe").exists())
+    }
+
     /// What the program said so far.
     pub(crate) fn log(&self) -> String {
         self.process.said()
