@@ -69,7 +69,11 @@ fn nothing_stored_reads_as_nothing() {
 fn check_marker(key: &str, size: u64, content_type: Option<&str>, expect: bool) {
     let version = Version { etag: ETag::new("\"e\""), modified: None, size };
     let headers = Headers { content_type: content_type.map(Into::into), ..Headers::default() };
-    assert_eq!(is_dir_marker(&Key::new(key), &Object { version, headers, operation: None }), expect, "{key} {size} {content_type:?}");
+    assert_eq!(
+        is_dir_marker(&Key::new(key), &Object { version, headers, operation: None }),
+        expect,
+        "{key} {size} {content_type:?}"
+    );
 }
 
 #[test]
