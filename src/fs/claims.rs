@@ -42,7 +42,7 @@ struct Place {
     serial: u64,
     wants: Wants,
     /// Until it is granted.
-    waits: Option<oneshot::Sender<()>>,
+    grant: Option<oneshot::Sender<()>>,
 }
 
 #[derive(Debug)]
@@ -76,8 +76,8 @@ impl Claims {
         let (grant, granted) = oneshot::channel();
         let claim = {
             let mut line = lock(&self.0);
-            let waits = (!line.is_free(&wants)).then_some(grant);
-            Claim { line: Arc::clone(&self.0), serial: line.join(wants, waits) }
+            let grant = (!line.is_free(&wants)).then_some(grant);
+            Claim { line: Arc::clone(&self.0), serial: line.join(wants, grant) }
         };
         // It was sent, or there was no need to send it. Who stops waiting drops the claim, and with it the place.
         granted.await.unwrap_or_default();
@@ -90,9 +90,9 @@ impl Line {
         self.places.iter().all(|place| !place.wants.collide(wants))
     }
 
-    fn join(&mut self, wants: Wants, waits: Option<oneshot::Sender<()>>) -> u64 {
+    fn join(&mut self, wants: Wants, grant: Option<oneshot::Sender<()>>) -> u64 {
         self.serial += 1;
-        self.places.push(Place { serial: self.serial, wants, waits });
+        self.places.push(Place { serial: self.serial, wants, grant });
         self.serial
     }
 }
@@ -104,9 +104,9 @@ impl Drop for Claim {
         for at in 0..line.places.len() {
             let (before, rest) = line.places.split_at_mut(at);
             let place = &mut rest[0];
-            if place.waits.is_some() && before.iter().all(|earlier| !earlier.wants.collide(&place.wants)) {
+            if place.grant.is_some() && before.iter().all(|earlier| !earlier.wants.collide(&place.wants)) {
                 // An error: it stopped waiting, and its own claim is being dropped.
-                place.waits.take().map(|grant| grant.send(()).is_ok());
+                place.grant.take().map(|grant| grant.send(()).is_ok());
             }
         }
     }

@@ -60,7 +60,7 @@ impl<S: Store> Mover<S> {
         mut draft: Draft,
         head: &Head,
         limit: u64,
-        may_be: impl Fn(&Key) -> bool + Send,
+        may_be: impl Fn(&Key) -> bool + Send + Sync,
     ) -> Result<Journal> {
         let prefix = head.from.marker();
         let fits = |entry: &Entry| may_be(&moved(&entry.key, &head.from, &head.to));
