@@ -7,7 +7,7 @@ use super::{
     conflict::lost,
     exclusive::stub_will_do,
     file::{File, Handle, State},
-    guard,
+    guard::{self, Guard},
     known::Known,
     send::{Sent, same_headers},
     settle::child_key,
@@ -109,20 +109,19 @@ impl<S: Store> Fs<S> {
         let Some((key, attr)) = self.wanted_name(file)? else { return Ok(()) };
         let State { dirty: Some(dirty), tried, writes, version, .. } = &mut *state else { return Ok(()) };
         let fence = self.fences.raise(&key);
-        if let Some(sent) = stub_will_do(dirty, &key, attr) {
-            let content = self.contents.get(&key, &sent.version);
-            let made = Is::File(sent.version.clone());
-            self.publish(file, &mut state, &key, sent, content);
-            fence.made(made);
-            return Ok(());
-        }
-        *tried = true;
         let mut guard = self.guard(dirty, version.as_ref(), dirty.size > self.lanes.part_size);
-        match self.send_copy(&key, dirty, attr, &mut guard).await {
+        let stub = stub_will_do(dirty, &key, attr);
+        *tried |= stub.is_none();
+        let without_bytes = match stub {
+            None => self.send_copy(&key, dirty, attr, &mut guard).await,
+            sent => Ok(sent),
+        };
+        match without_bytes {
             Ok(None) => {}
             Ok(Some(sent)) => {
-                let content = self.contents.get(&key, &sent.version);
+                let (made, content) = (Is::File(sent.version.clone()), self.contents.get(&key, &sent.version));
                 self.publish(file, &mut state, &key, sent, content);
+                fence.made(made);
                 return Ok(());
             }
             Err(err) => {
@@ -156,13 +155,7 @@ impl<S: Store> Fs<S> {
         };
         let mut state = file.state.write().await;
         if let Some(dirty) = &mut state.dirty {
-            if sent.is_ok() {
-                // Whatever is there now is ours.
-                guard.sent.clear();
-                (dirty.exclusive, dirty.moved) = (false, false);
-                self.settle_stub(dirty.stub.take(), &key);
-            }
-            guard::remember(dirty, guard.sent);
+            self.told(dirty, &key, guard, sent.is_ok());
         }
         let sent = sent?;
         if state.writes != before || state.dirty.is_none() {
@@ -178,6 +171,17 @@ impl<S: Store> Fs<S> {
         drop(state);
         fence.made(made);
         if late { self.set_late(file, &key, attr, time_set).await } else { Ok(()) }
+    }
+
+    /// What a dirty file knows of the bucket after an upload.
+    fn told(&self, dirty: &mut Dirty, key: &Key, mut guard: Guard, done: bool) {
+        if done {
+            // Whatever is there now is ours.
+            guard.sent.clear();
+            (dirty.exclusive, dirty.moved) = (false, false);
+            self.settle_stub(dirty.stub.take(), key);
+        }
+        guard::remember(dirty, guard.sent);
     }
 
     /// What somebody set of an object whose upload had begun, and could not begin again.

@@ -18,6 +18,7 @@ mod attr;
 mod claims;
 mod conflict;
 mod copy;
+mod create;
 mod crowd;
 mod dir;
 mod exclusive;

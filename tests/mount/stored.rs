@@ -238,7 +238,9 @@ fn the_root_of_a_prefix_keeps_its_attributes() {
     touch(&mount, "", time(1, 2), time(3, 4));
     let here = shown(&mount, "");
     assert_eq!((here.1[1], here.2, here.3, here.4), (3_000_000_004, 0o042_775, 33, 34));
-    assert_eq!(bucket.keys(), ["site/files/"]);
+    // Beside it there may be what the mount finds out about the server.
+    let keys: Vec<_> = bucket.keys().into_iter().filter(|key| !key.contains(".originfs/")).collect();
+    assert_eq!(keys, ["site/files/"]);
     let other = bucket.mount_with(&options);
     assert_eq!(shown(&other, ""), here);
 }
