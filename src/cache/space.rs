@@ -4,7 +4,7 @@
 //! only after the index is unlocked, because dropping one locks it.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashSet, VecDeque},
     sync::{
         Arc, Mutex, MutexGuard, Weak,
         atomic::{AtomicU64, Ordering},
@@ -52,6 +52,9 @@ struct Ledger {
     index: Index<Id, Slot>,
     /// The kept partial ones, oldest first. May name some that are partial no more.
     partial: VecDeque<Id>,
+    /// Contents that got another name or went while the directory is looked through, which may have seen them before.
+    /// `None` once that is over.
+    gone: Option<HashSet<Id>>,
 }
 
 #[derive(Debug)]
@@ -76,7 +79,11 @@ impl Space {
             limit,
             floor: options.min_free.unwrap_or(total / 20),
             pending: AtomicU64::new(0),
-            ledger: Mutex::new(Ledger { index: Index::new(limit), partial: VecDeque::new() }),
+            ledger: Mutex::new(Ledger {
+                index: Index::new(limit),
+                partial: VecDeque::new(),
+                gone: Some(HashSet::new()),
+            }),
         }
     }
 
@@ -212,6 +219,9 @@ impl Space {
             to.id = to.id.twin();
         }
         let new = to.id;
+        if let Some(gone) = &mut ledger.gone {
+            gone.insert(*from);
+        }
         let mut live = None;
         if let Some(item) = ledger.index.remove(from) {
             live = item.value.live.upgrade();
@@ -234,8 +244,9 @@ impl Space {
     /// Complete contents that a scan of the directory found, newest first. They are older than all that is in use.
     pub(super) fn found(&self, files: Vec<(Id, u64)>) {
         let mut ledger = self.ledger();
+        let gone = ledger.gone.take().unwrap_or_default();
         for (id, bytes) in files {
-            if !ledger.index.contains(&id) {
+            if !ledger.index.contains(&id) && !gone.contains(&id) {
                 ledger.index.insert_oldest(&id, bytes, Slot { live: Weak::new(), kept: None });
             }
         }
@@ -254,6 +265,9 @@ impl Space {
 
     /// Somebody may open one of them between its removal from the index and this: its open file goes on working.
     fn delete(&self, victims: Victims) {
+        if let Some(gone) = &mut self.ledger().gone {
+            gone.extend(victims.iter().map(|(id, _)| *id));
+        }
         for (id, item) in victims {
             if item.value.kept.is_none() {
                 self.dir.remove(&id);

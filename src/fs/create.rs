@@ -30,7 +30,7 @@ use crate::{
 
 impl<S: Store> Fs<S> {
     /// A new file. Nothing of it is in the bucket before its first flush, unless it is to be exclusive: then an empty
-    /// object takes the name ([`super::exclusive`]).
+    /// object takes the name (`exclusive`).
     pub async fn create(
         &self,
         parent: NodeId,

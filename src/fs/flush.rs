@@ -108,6 +108,9 @@ impl<S: Store> Fs<S> {
         let mut state = file.state.write().await;
         let Some((key, attr)) = self.wanted_name(file)? else { return Ok(()) };
         let State { dirty: Some(dirty), tried, writes, version, .. } = &mut *state else { return Ok(()) };
+        if !dirty.lacks.is_empty() {
+            return Err(Error::NoSpace);
+        }
         let fence = self.fences.raise(&key);
         let mut guard = self.guard(dirty, version.as_ref(), dirty.size > self.lanes.part_size);
         let stub = stub_will_do(dirty, &key, attr);

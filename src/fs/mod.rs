@@ -2,7 +2,7 @@
 //!
 //! # Locks, in this order
 //!
-//! 1. `names` ([`claims`]): shared by key for uploads and changes of one name, owned by subtree for the rename of a
+//! 1. `names` (`claims`): shared by key for uploads and changes of one name, owned by subtree for the rename of a
 //!    directory. One claim at a time.
 //! 2. `File::turn`, `File::stream`, `File::state` of one file (two for a rename, the lower node id first). May be held over I/O.
 //! 3. Fences ([`crate::freshness::fence`]): raised around every change that the bucket sees.

@@ -33,27 +33,47 @@ impl<S: Store> Fs<S> {
             return Err(Error::BadHandle);
         }
         let mut stream = handle.file.stream.lock().await;
-        self.make_room(&handle.file, &mut stream, data.len() as u64).await?;
+        let room = self.make_room(&handle.file, &mut stream, data.len() as u64).await;
         let attr = {
             let mut state = handle.file.state.write().await;
             if state.own.is_some() {
+                room?;
                 let offset = Some(offset).filter(|_| !append && !handle.append);
                 return self.write_here(&handle.file, &mut state, offset, &data);
             }
             let size = state.size();
             let offset = if append || handle.append { size } else { offset };
             let end = self.check_size(offset, data.len() as u64, size)?;
-            self.change(&handle.file, &mut state)?;
-            let dirty = state.dirty.as_mut().expect("made by change");
-            self.touch(&handle.file, dirty, &mut stream, &(offset..end))?;
-            dirty.staging.write(offset, &data)?;
-            dirty.size = dirty.size.max(end);
-            let size = dirty.size;
-            state.writes += 1;
-            self.touched(&handle.file, size)
+            let written = room.and_then(|()| self.take_in(&handle.file, &mut state, &mut stream, offset, &data));
+            if let Err(err) = written {
+                if let (Error::NoSpace, Some(dirty)) = (&err, &mut state.dirty) {
+                    dirty.lacks.insert(offset..end);
+                }
+                return Err(err);
+            }
+            self.touched(&handle.file, state.size())
         };
         self.stream(&handle.file, &mut stream, attr).await;
         u32::try_from(data.len()).map_err(|_| Error::Invalid)
+    }
+
+    fn take_in(
+        &self,
+        file: &Arc<File>,
+        state: &mut State,
+        stream: &mut Option<Stream>,
+        offset: u64,
+        data: &[u8],
+    ) -> Result<()> {
+        self.change(file, state)?;
+        let dirty = state.dirty.as_mut().expect("made by change");
+        let range = offset..offset + data.len() as u64;
+        self.touch(file, dirty, stream, &range)?;
+        dirty.staging.write(offset, data)?;
+        dirty.lacks.remove(&range);
+        dirty.size = dirty.size.max(range.end);
+        state.writes += 1;
+        Ok(())
     }
 
     /// Sets the size. `stream` and `state` are those of `file`.

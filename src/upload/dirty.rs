@@ -28,6 +28,8 @@ pub struct Dirty {
     pub base: Option<Base>,
     /// What was written and is in an upload under way alone: it cannot be read or changed before that has ended.
     pub away: Extents,
+    /// What somebody wrote and there was no room for: with holes there, it is no file that anybody meant.
+    pub lacks: Extents,
     /// Somebody set the mtime after the last write.
     pub time_set: bool,
     /// Names of writes that were sent, and nobody knows what became of them.
@@ -67,6 +69,7 @@ impl Dirty {
             size,
             base,
             away: Extents::default(),
+            lacks: Extents::default(),
             time_set: false,
             unanswered,
             exclusive: false,
@@ -148,6 +151,7 @@ impl Dirty {
         if let Some(base) = &mut self.base {
             base.len = base.len.min(size);
         }
+        self.lacks.truncate(size);
         self.size = size;
         Ok(())
     }

@@ -117,7 +117,12 @@ impl Actor {
 
     fn replace(&self, path: &str, bytes: &[u8], plan: Plan, going: &mut Going) -> io::Result<bool> {
         let temporary = self.path(&self.private(path, "tmp"));
-        let mut file = OpenOptions::new().write(true).create_new(true).open(&temporary)?;
+        let mut options = OpenOptions::new();
+        // An exclusive name is in the bucket from its open on, so the rename would bring the content there and not the
+        // close: that the two are apart is what `ReplaceOpen` is for.
+        let exclusive = plan.how == How::Replace;
+        options.write(true).create_new(exclusive).create(true).truncate(!exclusive);
+        let mut file = options.open(&temporary)?;
         let result = (|| {
             pour(&mut file, bytes, plan.pieces)?;
             if plan.how == How::ReplaceOpen {

@@ -299,3 +299,26 @@ async fn an_exclusive_retry_does_not_take_the_file_of_another_for_its_own() {
     assert!(matches!(h.fs.fsync(open[1].fh).await, Err(Error::Exists)));
     assert_eq!(&bucket.inner().get_bytes("site/f").unwrap()[..], b"aaa");
 }
+
+/// A file is truncated, and then there is no room for what is written: what the bucket has is worth more than nothing.
+#[tokio::test]
+async fn a_write_without_room_never_becomes_an_empty_file() {
+    let bucket = bucket();
+    bucket.inner().put_foreign("site/f", b("the old content"), Headers::default());
+    let host = Host::cramped(&bucket);
+    let open = host.open("f", TRUNCATE).await.unwrap();
+    assert!(matches!(host.fs.write(open.fh, 0, b("new"), false).await, Err(Error::NoSpace)));
+    assert!(matches!(host.fs.flush(open.fh).await, Err(Error::NoSpace)));
+    assert!(matches!(host.fs.fsync(open.fh).await, Err(Error::NoSpace)));
+    host.fs.release(open.fh).await;
+    assert_eq!(Host::new(&bucket).read("f").await.unwrap(), b("the old content"));
+
+    // Who wants it empty says so.
+    let open = host.open("f", TRUNCATE).await.unwrap();
+    assert!(matches!(host.fs.write(open.fh, 0, b("new"), false).await, Err(Error::NoSpace)));
+    let empty = SetAttr { size: Some(0), ..SetAttr::default() };
+    host.fs.setattr(open.id, Some(open.fh), empty, host.who()).await.unwrap();
+    host.fs.flush(open.fh).await.unwrap();
+    host.fs.release(open.fh).await;
+    assert_eq!(Host::new(&bucket).read("f").await.unwrap(), b(""));
+}

@@ -142,7 +142,19 @@ impl Host {
 
     /// With a cache directory that may be a former host's.
     pub(super) fn at(bucket: &Bucket, options: FsOptions, dir: PathBuf) -> Self {
-        let cache = CacheOptions { dir: dir.clone(), size: Some(1 << 30), min_free: Some(0) };
+        Self::beside(bucket, options, dir, 0)
+    }
+
+    /// On a disk that has no room for anything that is written.
+    pub(super) fn cramped(bucket: &Bucket) -> Self {
+        let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
+        let dir = std::env::temp_dir().join(format!("originfs-fs-{}-{serial}", std::process::id()));
+        Self::beside(bucket, options(), dir, u64::MAX)
+    }
+
+    /// `min_free`: bytes of the disk that must stay free.
+    fn beside(bucket: &Bucket, options: FsOptions, dir: PathBuf, min_free: u64) -> Self {
+        let cache = CacheOptions { dir: dir.clone(), size: Some(1 << 30), min_free: Some(min_free) };
         let contents = loop {
             match Contents::open(Arc::clone(bucket), &cache, tokio::runtime::Handle::current()) {
                 // A thread of the process that was killed still looks through its cache.
