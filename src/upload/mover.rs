@@ -202,12 +202,8 @@ impl<S: Store> Mover<S> {
     }
 
     /// Directories without a marker are gone with what was in them, but not on a server that keeps a tree (SeaweedFS):
-    /// it removes only empty directories, and each of them by itself. Such servers know no conditional deletion, and with
-    /// those that do this asks for nothing.
+    /// it removes only empty directories, and each of them by itself.
     pub(super) async fn delete_bare(&self, top: &Key, rests: &BTreeSet<String>) -> Result<()> {
-        if self.conditional.delete.works() {
-            return Ok(());
-        }
         for rest in rests {
             let marker = Key::new(&format!("{top}{rest}"));
             let page = self.store.list(List { prefix: marker.as_str().to_owned(), max: 2, ..List::default() }).await?;
@@ -290,8 +286,9 @@ impl<S: Store> Copier<S> {
         let headers = (self.dress)(source, extent);
         let absent = |can: bool| if can { Require::Absent } else { Require::Anything };
         if step.from.is_marker() && source.version.size == 0 {
-            // Not every server copies markers (SeaweedFS does not); nothing but headers is in them.
-            let require = absent(self.conditional.absent.works() && !(self.over && step.to == self.top));
+            // Not every server copies markers (SeaweedFS does not); nothing but headers is in them. Those below the first
+            // may be there already, where a server makes them with what is in them (SeaweedFS).
+            let require = absent(self.conditional.absent.works() && !self.over && step.to == self.top);
             return self.store.put(&step.to, Bytes::new(), &headers, require).await;
         }
         if source.version.size > SINGLE_MAX {

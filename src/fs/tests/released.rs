@@ -174,6 +174,9 @@ async fn a_full_disk_lets_parts_go_before_it_refuses() {
     let full = host.fs.write(open.fh, 5 * PART, b("x"), false).await;
     assert!(matches!(full, Err(Error::NoSpace)), "{full:?}");
     assert!(on_disk(&host.dir.join("staging")) <= 2 * PART + MIB, "the first part, and what is no whole one");
+    // Without what did not fit it is a file again.
+    let fits = SetAttr { size: Some(5 * PART), ..SetAttr::default() };
+    host.fs.setattr(open.id, Some(open.fh), fits, host.who()).await.unwrap();
     host.close(open).await.unwrap();
     assert!(bucket.inner().get_bytes("site/f").unwrap() == whole);
 }

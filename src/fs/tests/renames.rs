@@ -206,8 +206,10 @@ async fn a_directory_of_many_pages_moves_whole() {
     assert_eq!(bucket.inner().keys(), keys);
     let requests = host.requests();
     let count = |op| requests.iter().filter(|seen| **seen == op).count();
-    assert_eq!([Op::Copy, Op::Delete].map(count), [2500, 2500]);
-    assert!(count(Op::Head) <= 2510 && count(Op::List) <= 40, "{} HEADs, {} LISTs", count(Op::Head), count(Op::List));
+    // The seven directories have no markers; what a server may have kept of them goes, too.
+    assert_eq!(count(Op::Copy), 2500);
+    assert!((2507..=2520).contains(&count(Op::Delete)), "{} DELETEs", count(Op::Delete));
+    assert!(count(Op::Head) <= 2510 && count(Op::List) <= 60, "{} HEADs, {} LISTs", count(Op::Head), count(Op::List));
     assert_eq!(&host.read("b/d3/3").await.unwrap()[..], b"d3/3");
 }
 

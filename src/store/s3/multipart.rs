@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use aws_sdk_s3::{
+    config::http::HttpRequest,
     primitives::ByteStream,
     types::{CompletedMultipartUpload, CompletedPart},
 };
@@ -13,7 +14,7 @@ use super::{
     call::Pace,
     fault::classify,
     wire,
-    write::{dress, if_none_match},
+    write::{dress, if_none_match, set_header},
 };
 use crate::{
     error::{Error, Result},
@@ -78,6 +79,9 @@ impl S3Store {
                     .copy_source_range(format!("bytes={}-{last}", range.start))
                     .copy_source_if_match(source.as_str())
                     .set_request_payer(self.payer())
+                    .customize()
+                    // Ceph 16 refuses a part without (411).
+                    .mutate_request(|request: &mut HttpRequest| set_header(request, "content-length", "0"))
                     .send()
             })
             .await
