@@ -107,7 +107,8 @@ fn rclone(bucket: &Bucket, words: &[&str]) -> Vec<String> {
     // Its version in Debian does not start with a certificate bundle in the environment.
     let env = ["env", "-u", "AWS_CA_BUNDLE", "RCLONE_CONFIG=/dev/null"].map(str::to_owned);
     let settings = settings.map(|(name, value)| format!("RCLONE_CONFIG_X_{name}={value}"));
-    let words = ["rclone"].iter().chain(words).map(|word| (*word).to_owned());
+    // What the mount finds out about the server comes and goes.
+    let words = ["rclone", "--exclude=/.originfs/**"].iter().chain(words).map(|word| (*word).to_owned());
     env.into_iter().chain(settings).chain(words).collect()
 }
 
