@@ -15,6 +15,7 @@
 //! - [`fuse`]: the kernel's requests as calls of `fs`.
 //! - [`mount`]: the life of a mount, from the checks before it to the uploads after it.
 
+pub mod apps;
 pub mod cache;
 pub mod cdn;
 pub mod cli;

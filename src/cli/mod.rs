@@ -5,6 +5,7 @@ mod background;
 pub mod help;
 mod mount;
 mod place;
+mod plan;
 mod render;
 mod status;
 mod umount;
@@ -43,6 +44,8 @@ enum Command {
     Umount(UmountArgs),
     /// Show what the mounts of this host are doing
     Status(StatusArgs),
+    /// Show what the variables of a deployment mean on this host: buckets, mounts, options
+    Plan(PlanArgs),
     /// Show the version
     Version,
     /// What mount(8) calls as /sbin/mount.originfs
@@ -107,6 +110,16 @@ struct StatusArgs {
     json: bool,
 }
 
+#[derive(Debug, clap::Args)]
+struct PlanArgs {
+    /// TOML with the variables in lower case [default: /etc/originfs/site.toml, if it is there]; the environment
+    /// overrides it
+    file: Option<PathBuf>,
+    /// For programs
+    #[arg(long)]
+    json: bool,
+}
+
 /// Why a command ends with something else than success.
 #[derive(Debug)]
 struct Failure {
@@ -165,6 +178,7 @@ fn dispatch<E: Display>(args: &[OsString], mount: impl FnOnce(Options, Ready) ->
         Command::Helper(command) => mount::helper(args, &command, words, mount),
         Command::Umount(command) => umount::command(&command),
         Command::Status(command) => status::command(&command, &mut io::stdout().lock()),
+        Command::Plan(command) => plan::command(&command, &mut io::stdout().lock()),
         Command::Version => writeln!(io::stdout(), "originfs {}", env!("CARGO_PKG_VERSION")).map_err(Failure::system),
     }
 }

@@ -104,6 +104,11 @@ pub struct Opened<S: Store> {
     pub kernel: Kernel,
 }
 
+/// The type of the file system that is mounted exactly at `point`, as /proc tells; it is not asked itself.
+pub fn kind_at(point: &Path) -> io::Result<Option<String>> {
+    Ok(table::top(point)?.map(|row| row.kind))
+}
+
 /// Mounts and serves until a signal or an unmount ends it. `open` reaches the bucket and makes the file system. `ready` is called once: when the mount answers, or with the error that is returned too.
 pub fn run<S: Store>(
     options: &Options,

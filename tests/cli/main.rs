@@ -103,3 +103,38 @@ fn what_is_not_mounted_has_no_status_and_no_unmount() {
     assert_eq!(String::from_utf8_lossy(&umount.stderr).lines().count(), 1, "{umount:?}");
     fs::remove_dir(dir).unwrap();
 }
+
+#[test]
+fn a_plan_is_made_of_variables_and_of_a_file_and_keeps_secrets() {
+    let dir = directory("plan");
+    fs::write(dir.join("wp-load.php"), "").unwrap();
+    fs::create_dir_all(dir.join("wp-content/uploads/2026")).unwrap();
+    let plan = |args: &[&str]| {
+        let mut command = Command::new(PROGRAM);
+        command.env_clear().arg("plan").args(args);
+        command.env("WEBROOT", &dir).env("WEBSITE_URL", "https://www.example.com/").env("OWNER", "root");
+        command.env("S3_ACCESS_KEY", "key").env("S3_SECRET_KEY", "hush|hush2");
+        command
+    };
+    let output = plan(&["--json"]).env("S3_HOST_BASE", "ams3.digitaloceanspaces.com").output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && !text.contains("hush"), "{text}");
+    let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(json["application"], "wordpress");
+    assert_eq!(json["buckets"], serde_json::json!(["www-example-com-assets"]));
+    assert_eq!(json["mounts"][0]["source"], "www-example-com-assets:/wp-content/uploads");
+    assert_eq!(json["mounts"][0]["holds"], 1);
+
+    let file = dir.join("site.toml");
+    fs::write(&file, "directories_to_mount = 'files:wp-content.uploads'\nbucket = 'of-the-file'\n").unwrap();
+    let file = file.to_str().unwrap();
+    let output = plan(&[file]).env("BUCKET", "of-the-environment").output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("of-the-environment:/files") && !text.contains("of-the-file"), "{text}");
+
+    fs::write(dir.join("bad.toml"), "bukket = 'x'\n").unwrap();
+    let output = plan(&[dir.join("bad.toml").to_str().unwrap()]).output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(1) && text.lines().count() == 1 && text.contains("bukket"), "{text}");
+    fs::remove_dir_all(dir).unwrap();
+}
