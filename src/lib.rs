@@ -6,6 +6,7 @@
 //! `config` beneath all.
 //!
 //! - [`cli`]: the command line.
+//! - [`apps`]: what PHP applications need, as values: directories, presets, plans.
 //! - [`model`]: values and decisions, no I/O.
 //! - [`store`]: the bucket, as a trait, with its implementations.
 //! - [`freshness`]: when an answer may come from memory, and how many askers share one request.
