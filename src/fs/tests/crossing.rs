@@ -70,19 +70,17 @@ async fn a_crash_in_a_crossing_leaves_the_held_file() {
     let options = || with("", "*.tmp");
     let host = Host::with(&bucket(), options());
     host.write("x.tmp", b"new").await.unwrap();
-    let held = host.bucket.hold(Op::Put, Side::Before);
+    let mut held = host.bucket.hold(Op::Put, Side::Before);
     let fs = Arc::clone(&host.fs);
     let rename = tokio::spawn(async move {
         let ends = [OsStr::new("x.tmp"), OsStr::new("x.jpg")].map(|name| (NodeId::ROOT, name));
         fs.rename(ends[0], ends[1], RenameMode::Replace).await
     });
-    while !host.requests().contains(&Op::Put) {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    held.wait_arrived().await;
     rename.abort();
     assert!(rename.await.unwrap_err().is_cancelled());
     drop(held);
-    let host = host.again(options()).await;
+    let host = host.killed_for(options());
     assert_eq!((host.ls("").await.unwrap(), host.lost()), (vec!["x.tmp".to_owned()], 0));
     assert_eq!(&host.read("x.tmp").await.unwrap()[..], b"new");
 }
@@ -107,12 +105,10 @@ async fn what_is_written_while_it_crosses_is_not_lost() {
     let host = Arc::new(host("", "*.tmp"));
     let open = host.open("x.tmp", WRITE).await.unwrap();
     host.fs.write(open.fh, 0, b("one"), false).await.unwrap();
-    let held = host.bucket.hold(Op::Put, Side::After);
+    let mut held = host.bucket.hold(Op::Put, Side::After);
     let renaming = Arc::clone(&host);
     let rename = tokio::spawn(async move { renaming.rename("x.tmp", "x.txt").await });
-    while !host.requests().contains(&Op::Put) {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    held.wait_arrived().await;
     let fs = Arc::clone(&host.fs);
     let write = tokio::spawn(async move { fs.write(open.fh, 3, b(" two"), false).await });
     // Readers do not wait for the upload.

@@ -47,22 +47,6 @@ impl Host {
     pub(super) fn local_bytes(&self, path: &str) -> Option<Vec<u8>> {
         std::fs::read(self.dir.join("local").join(path)).ok()
     }
-
-    /// The same mount again, after a crash.
-    pub(super) async fn again(mut self, options: FsOptions) -> Self {
-        let (dir, bucket) = (std::mem::take(&mut self.dir), Arc::clone(&self.bucket));
-        drop(self);
-        // A task or thread of the former one may hold the lock for a moment.
-        let lock = dir.join("lock");
-        for _ in 0..500 {
-            let file = std::fs::File::open(&lock).unwrap();
-            if nix::fcntl::Flock::lock(file, nix::fcntl::FlockArg::LockExclusiveNonblock).is_ok() {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        Self::at(&bucket, options, dir)
-    }
 }
 
 #[tokio::test]
@@ -135,7 +119,7 @@ async fn local_names_survive_a_crash() {
     let open = host.open("up/x.tmp", WRITE).await.unwrap();
     host.fs.write(open.fh, 0, b("half"), false).await.unwrap();
     let before = host.stat("up/x.tmp").await.unwrap();
-    let host = host.again(options()).await;
+    let host = host.killed_for(options());
     assert_eq!(&host.read("php/a").await.unwrap()[..], b"local");
     assert_eq!(&host.read("up/x.tmp").await.unwrap()[..], b"half");
     assert_eq!(host.stat("up/x.tmp").await.unwrap(), before);
@@ -279,7 +263,7 @@ async fn times_are_kept_to_the_nanosecond_and_modes_as_the_mount_says() {
         let attr = host.stat("d").await.unwrap().attr;
         assert_eq!((attr.mtime, attr.mode), (time, 0o755));
         let options = FsOptions { perms, ..with("*.log:d", "") };
-        let again = host.again(options).await;
+        let again = host.killed_for(options);
         assert_eq!((again.stat("a.log").await.unwrap().attr.mtime, again.requests()), (time, vec![]));
     }
 }
@@ -288,8 +272,8 @@ async fn times_are_kept_to_the_nanosecond_and_modes_as_the_mount_says() {
 async fn what_other_patterns_left_is_kept_and_not_shown() {
     let host = Host::with(&bucket(), with("*.log", ""));
     host.write("a.log", b"1").await.unwrap();
-    let host = host.again(with("*.txt", "")).await;
+    let host = host.killed_for(with("*.txt", ""));
     assert_eq!(host.ls("").await.unwrap(), [""; 0]);
-    let host = host.again(with("*.log", "")).await;
+    let host = host.killed_for(with("*.log", ""));
     assert_eq!(&host.read("a.log").await.unwrap()[..], b"1");
 }

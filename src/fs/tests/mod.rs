@@ -110,6 +110,9 @@ impl Drop for Host {
     }
 }
 
+/// Seconds within which the threads of a process that was killed have let go of its cache directory.
+const UNLOCKED: i64 = 20;
+
 /// A file that stays open.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Open {
@@ -155,10 +158,12 @@ impl Host {
     /// `min_free`: bytes of the disk that must stay free.
     fn beside(bucket: &Bucket, options: FsOptions, dir: PathBuf, min_free: u64) -> Self {
         let cache = CacheOptions { dir: dir.clone(), size: Some(1 << 30), min_free: Some(min_free) };
+        // Of the wall, because a test may stop the clock of the runtime.
+        let begun = crate::clock::wall().sec;
         let contents = loop {
             match Contents::open(Arc::clone(bucket), &cache, tokio::runtime::Handle::current()) {
                 // A thread of the process that was killed still looks through its cache.
-                Err(OpenError::Locked(_)) => std::thread::yield_now(),
+                Err(OpenError::Locked(_)) if crate::clock::wall().sec < begun + UNLOCKED => std::thread::yield_now(),
                 opened => break opened.unwrap(),
             }
         };
