@@ -53,8 +53,9 @@ impl<S: Store> Fs<S> {
         if !is_fresh(node, self.options.freshness.stat_age(), now) && !self.tickets.reopens(caller.tid, id, now) {
             return None;
         }
-        self.tickets.told(caller.tid, |place| leads(&tree, place, parent, &name, id));
-        self.found(&mut tree, id).map(Ok)
+        let found = self.found(&mut tree, id)?;
+        self.tickets.found(caller.tid, &found, false, now, |place| leads(&tree, place, parent, &name, id));
+        Some(Ok(found))
     }
 
     pub async fn lookup(&self, parent: NodeId, name: &OsStr, caller: Caller) -> Result<Found> {
@@ -81,7 +82,8 @@ impl<S: Store> Fs<S> {
             };
             let mut tree = self.tree();
             if let Some(found) = self.found(&mut tree, id) {
-                self.tickets.asked(caller.tid, id, clock::now(), |place| leads(&tree, place, parent, &name, id));
+                let now = clock::now();
+                self.tickets.found(caller.tid, &found, true, now, |place| leads(&tree, place, parent, &name, id));
                 return Ok(found);
             }
         }

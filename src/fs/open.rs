@@ -42,12 +42,18 @@ impl<S: Store> Fs<S> {
         if open.write && self.options.read_only {
             return Err(Error::ReadOnly);
         }
-        let place = self.tree().get(id).and_then(|node| node.place.clone());
+        let (place, ino) = {
+            let tree = self.tree();
+            (tree.get(id).and_then(|node| node.place.clone()), tree.key(id).map(|key| key.ino()))
+        };
         let ticket = self.tickets.take(caller.tid, id, place.as_ref(), clock::now());
-        let opened = self.try_open(id, open, ticket).await;
+        let moved = ticket.ino.is_some() && ticket.ino != ino;
+        let opened = if moved { Err(Error::Stale) } else { self.try_open(id, open, ticket).await };
         if !matches!(opened, Err(Error::Stale)) || ticket.again {
             return opened;
         }
+        // What was renamed meanwhile is not what the caller named.
+        let place = place.filter(|_| !moved);
         let now = match &place {
             Some((parent, name)) => self.refetch(*parent, name).await?,
             None => None,

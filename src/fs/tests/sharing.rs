@@ -107,3 +107,29 @@ async fn what_was_fetched_for_an_open_serves_no_later_one() {
     let opened = a.open_by(who, "f", READ).await.unwrap();
     assert_eq!(&a.read_open(opened).await.unwrap()[..], b"333");
 }
+
+/// An open means the name: that another one has its node now does not make it current.
+#[tokio::test]
+async fn an_open_of_what_was_renamed_meanwhile_looks_again() {
+    let bucket = bucket();
+    let [a, h] = [Host::with(&bucket, FsOptions { freshness: Freshness::default(), ..options() }), Host::new(&bucket)];
+    a.mkdir("d").await.unwrap();
+    a.write("d/f", b"1").await.unwrap();
+    for (from, to, f) in [("d/f", "d/g", "d/f"), ("d", "e", "d/f")] {
+        if from == "d" {
+            a.rename("d/g", "d/f").await.unwrap();
+        }
+        let who = a.who();
+        let id = a.walk(f, who).await.unwrap();
+        a.rename(from, to).await.unwrap();
+        if from == "d" {
+            h.mkdir("d").await.unwrap();
+        }
+        h.write(f, b"22").await.unwrap();
+        assert!(matches!(a.fs.open(id, READ, who).await, Err(Error::Stale)));
+        let opened = a.open_by(who, f, READ).await.unwrap();
+        assert_eq!(&a.read_open(opened).await.unwrap()[..], b"22");
+        a.close(opened).await.unwrap();
+        h.unlink(f).await.unwrap();
+    }
+}
