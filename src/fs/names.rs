@@ -217,10 +217,7 @@ impl<S: Store> Fs<S> {
             return self.unlink_here(parent, name);
         }
         let key = child_key(&self.tree(), parent, name)?;
-        let uploaded = {
-            let state = file.state.read().await;
-            state.version.is_some() || state.tried
-        };
+        let uploaded = file.state.read().await.may_be_there();
         if uploaded {
             self.secure(file, &key).await;
         }

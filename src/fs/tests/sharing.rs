@@ -133,3 +133,29 @@ async fn an_open_of_what_was_renamed_meanwhile_looks_again() {
         h.unlink(f).await.unwrap();
     }
 }
+
+/// A file that took a name before its first close stands for it: the object that is there still is nobody's any more.
+#[tokio::test]
+async fn what_a_dirty_file_replaced_goes_with_it() {
+    let bucket = bucket();
+    let [a, h] = [0; 2].map(|_| Host::new(&bucket));
+    for moves in [false, true] {
+        h.write("f", b"old").await.unwrap();
+        let writing = a.open("tmp", WRITE).await.unwrap();
+        a.fs.write(writing.fh, 0, b("new"), false).await.unwrap();
+        a.rename("tmp", "f").await.unwrap();
+        if moves {
+            a.rename("f", "g").await.unwrap();
+        } else {
+            a.unlink("f").await.unwrap();
+        }
+        for host in [&a, &h] {
+            assert!(matches!(host.read("f").await, Err(Error::NotFound)), "moves: {moves}");
+        }
+        a.close(writing).await.unwrap();
+        for host in [&a, &h] {
+            assert!(matches!(host.read("f").await, Err(Error::NotFound)), "moves: {moves}");
+        }
+    }
+    assert_eq!(&h.read("g").await.unwrap()[..], b"new");
+}
