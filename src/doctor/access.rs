@@ -192,7 +192,7 @@ mod tests {
 
     #[test]
     fn a_directory_of_ones_own_is_passed_listed_and_left_as_it_was() {
-        let dir = std::env::temp_dir().join(format!("originfs-doctor-access-{}", std::process::id()));
+        let dir = std::env::temp_dir().join(format!("originfs-doctor-access-{}", process::id()));
         fs::create_dir(&dir).unwrap();
         assert_eq!((answers(&dir), attempt(&dir, false)), (Ok(()), Ok(())));
         assert_eq!(fs::read_dir(&dir).unwrap().count(), 0);

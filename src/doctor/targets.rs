@@ -34,6 +34,11 @@ impl Target {
         self.dir.as_ref().map_or_else(|| self.source.clone(), |dir| dir.display().to_string())
     }
 
+    /// Whether it is known how it is mounted: of a process that is gone and was started by hand only the source is.
+    pub fn is_known(&self) -> bool {
+        self.dir.is_none() || self.process.is_some() || self.fstab.is_some() || self.settings.is_some()
+    }
+
     /// The unit of its service.
     pub fn unit(&self) -> Option<String> {
         self.settings.as_ref()?;
@@ -42,6 +47,9 @@ impl Target {
 
     /// The command that mounts it, as it is configured.
     pub fn mount_command(&self) -> String {
+        if !self.is_known() {
+            return "originfs mount ... as before".to_owned();
+        }
         match (self.unit(), &self.dir) {
             (Some(unit), _) => format!("systemctl restart {}", super::finding::quoted(&unit)),
             (None, Some(dir)) => format!("mount {}", super::finding::quoted(&dir.display().to_string())),

@@ -19,7 +19,7 @@ use crate::{
     },
     doctor::{
         files::Files,
-        finding::Finding,
+        finding::{Finding, about},
         space::{self, Left},
         tables,
         targets::Target,
@@ -110,6 +110,15 @@ pub(super) fn cache(target: &Target, options: &Options, status: Option<&Status>)
     let left = left(&dir);
     findings.extend(space::leftovers(&subject, &dir, left, status.is_some(), &target.mount_command()));
     findings
+}
+
+/// Whether the kernel reads cached files itself; no fault if not.
+pub(super) fn passthrough(subject: &str, status: &Status) -> Finding {
+    let on = about("passthrough", subject);
+    match (&status.passthrough.why, status.passthrough.on) {
+        (_, true) => on.ok("the kernel reads cached files itself"),
+        (why, false) => on.ok(format!("off: {}", why.as_deref().unwrap_or("not known why"))),
+    }
 }
 
 fn disk(dir: &Path) -> Option<space::Disk> {

@@ -4,6 +4,7 @@ mod live;
 mod part;
 
 use std::{
+    env,
     ffi::{OsStr, OsString},
     io::{ErrorKind, Write},
     path::{Path, PathBuf},
@@ -13,7 +14,7 @@ use super::{Failure, place};
 use crate::{
     apps::service,
     config::{
-        Options, Unknown,
+        CredentialSource, Options, Unknown,
         parse::{self, Host, Request},
         words,
     },
@@ -217,8 +218,12 @@ impl<'a> Examination<'a> {
         if let Some(dir) = &real {
             findings.extend(self.place(target, dir, &options));
         }
-        findings.extend(self.keys(target, &options));
-        findings.extend(part::bucket(target));
+        if target.is_known() {
+            findings.extend(self.keys(target, &options));
+            findings.extend(part::bucket(target));
+        } else {
+            findings.push(about("endpoint", &subject).skipped("how it was mounted is written down nowhere"));
+        }
         let Some(dir) = &real else { return findings };
         findings.push(units::order(self.files, target));
         findings.push(sites::links(self.files, &self.roots, target.dir.as_deref(), dir));
@@ -226,7 +231,10 @@ impl<'a> Examination<'a> {
         findings.extend(others::judge(&self.tools, target, Some(dir)));
         let live = self.live.iter().find(|live| live.dir == *dir);
         let status: Option<&Status> = live.and_then(|live| live.status.as_ref());
-        findings.extend(live::cache(target, &options, status));
+        if target.is_known() {
+            findings.extend(live::cache(target, &options, status));
+        }
+        findings.extend(status.map(|status| live::passthrough(&subject, status)));
         findings
     }
 
@@ -251,11 +259,16 @@ impl<'a> Examination<'a> {
     /// The files with keys in them.
     fn keys(&self, target: &Target, options: &Options) -> Vec<Finding> {
         let subject = target.subject();
-        let mut findings: Vec<Finding> = bucket::key_files(&options.s3.credentials)
-            .into_iter()
-            .map(|path| bucket::key_file(&subject, path, live::mode(path)))
-            .collect();
-        let secret = target.env.iter().any(|(name, _)| name == "AWS_SECRET_ACCESS_KEY");
+        let set = |wanted: &str| target.env.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str());
+        let secret = set("AWS_SECRET_ACCESS_KEY").is_some();
+        let mut paths = bucket::key_files(&options.s3.credentials);
+        if matches!(options.s3.credentials, CredentialSource::Chain { file: None, .. }) && !secret {
+            let home = set("HOME").map(OsString::from).or_else(|| env::var_os("HOME")).unwrap_or_default();
+            // It need not be there: a role of the machine has no file.
+            paths.extend(Some(Path::new(&home).join(".aws/credentials")).filter(|path| path.exists()));
+        }
+        let mut findings: Vec<Finding> =
+            paths.iter().map(|path| bucket::key_file(&subject, path, live::mode(path))).collect();
         if let Some(path) = target.settings.as_ref().filter(|path| secret && self.files.exists(path)) {
             findings.push(bucket::key_file(&subject, path, live::mode(&self.files.place(path))));
         }

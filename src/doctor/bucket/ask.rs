@@ -118,7 +118,8 @@ async fn open_to_all(
             known.push(Known { pattern: pattern.clone(), access: read(&nobody, &key).await, key: key.to_string() });
         }
     }
-    for key in [&own, &foreign] {
+    let written: &[&Key] = if options.fs.read_only { &[] } else { &[&own, &foreign] };
+    for &key in written {
         if let Err(err) = store.delete(key, Require::Anything).await {
             log::debug!("the probe could not delete {key}: {err}");
         }
@@ -131,7 +132,7 @@ async fn put(store: &S3Store, key: &Key) -> Result<()> {
 }
 
 async fn read(store: &S3Store, key: &Key) -> Access {
-    match store.get(key, Get::default()).await {
+    match store.get(key, Get { range: Some(0..1), ..Get::default() }).await {
         Ok(_) => Access::Yes,
         Err(err) => refusal(&err),
     }

@@ -4,7 +4,7 @@ mod ask;
 #[cfg(test)]
 mod tests;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub use ask::ask;
 
@@ -152,9 +152,9 @@ pub fn key_file(subject: &str, path: &Path, mode: Option<u32>) -> Finding {
 }
 
 /// The files of this host that the keys of a mount come from.
-pub fn key_files(credentials: &CredentialSource) -> Vec<&Path> {
+pub fn key_files(credentials: &CredentialSource) -> Vec<PathBuf> {
     match credentials {
-        CredentialSource::PasswdFile(path) | CredentialSource::Chain { file: Some(path), .. } => vec![path],
+        CredentialSource::PasswdFile(path) | CredentialSource::Chain { file: Some(path), .. } => vec![path.clone()],
         CredentialSource::Chain { file: None, .. } | CredentialSource::Unsigned => Vec::new(),
     }
 }

@@ -11,7 +11,7 @@ mod tests;
 use std::path::{Path, PathBuf};
 
 use super::{
-    files::Files,
+    files::{self, Files},
     finding::{Finding, about},
     sites::{self, PHP_PROBE, Root},
 };
@@ -55,8 +55,9 @@ impl Nginx {
     /// Whether descriptors of files below `mount` are kept without a look at what other hosts did.
     pub fn open_file_cache(&self, files: &impl Files, mount: &Path, subject: &str) -> Finding {
         let on = about("open-file-cache", subject);
-        let served: Vec<Served> =
-            FILES.iter().flat_map(|name| serve::all(&self.main, files, &mount.join(name))).collect();
+        let dirs = self.dirs(files, mount);
+        let paths = dirs.iter().flat_map(|dir| FILES.iter().map(move |name| dir.join(name)));
+        let served: Vec<Served> = paths.flat_map(|path| serve::all(&self.main, files, &path)).collect();
         if served.is_empty() {
             return on.ok("nginx serves nothing of this mount");
         }
@@ -74,10 +75,19 @@ impl Nginx {
         )
     }
 
+    /// The mount, and the document roots in it.
+    fn dirs(&self, files: &impl Files, mount: &Path) -> Vec<PathBuf> {
+        let roots = self.roots().into_iter().map(|root| files::real(files, &root.path));
+        let inside = roots.filter(|root| root.starts_with(mount) && root != mount);
+        [mount.to_owned()].into_iter().chain(inside).collect()
+    }
+
     /// Whether a PHP file that somebody uploads is run.
     pub fn php(&self, files: &impl Files, mount: &Path, subject: &str) -> Option<Finding> {
         let on = about("php-execution", subject);
-        let served = serve::all(&self.main, files, &mount.join(PHP_PROBE));
+        let dirs = self.dirs(files, mount);
+        let served: Vec<Served> =
+            dirs.iter().flat_map(|dir| serve::all(&self.main, files, &dir.join(PHP_PROBE))).collect();
         let first = served.first()?;
         for served in &served {
             let place = &served.place;

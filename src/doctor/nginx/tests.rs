@@ -18,7 +18,7 @@ http {
 ";
 
 /// A site of WordPress as handbooks have it.
-const SITE: &str = r#"server {
+const SITE: &str = r"server {
     listen 80 default_server;
     server_name _;
     root /var/www/html;
@@ -33,7 +33,7 @@ const SITE: &str = r#"server {
     location ~* \.(js|css|png|jpg|jpeg|gif|ico)$ { expires max; log_not_found off; }
     location ~ /\.ht { deny all; }
 }
-"#;
+";
 
 const MOUNT: &str = "/var/www/html/wp-content/uploads";
 
@@ -139,6 +139,16 @@ fn aliases_and_other_roots_are_followed() {
     let linked =
         debian("server { root /srv/current; open_file_cache max=9; }").with("/srv/current", "-> /var/www/html");
     assert_eq!(cache(&linked).verdict, Verdict::Warning);
+}
+
+#[test]
+fn a_document_root_inside_of_the_mount_counts() {
+    let files =
+        debian("server { root /srv/site/html; open_file_cache max=9; location ~ \\.php$ { fastcgi_pass php; } }");
+    let nginx = Nginx::read(&files).unwrap();
+    let mount = Path::new("/srv/site");
+    assert_eq!(nginx.open_file_cache(&files, mount, "x").verdict, Verdict::Warning);
+    assert_eq!(nginx.php(&files, mount, "x").unwrap().verdict, Verdict::Warning);
 }
 
 #[test]
