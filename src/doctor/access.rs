@@ -120,9 +120,12 @@ pub fn attempt(dir: &Path, read_only: bool) -> Result<(), Attempt> {
 /// Judges [`attempt`].
 pub fn judge(subject: &str, user: &User, attempt: Result<(), Attempt>) -> Finding {
     let on = about("web-user", subject);
-    let User { name, uid, gid } = user;
+    let User { name, uid, gid, writes } = user;
     let Err(Attempt { step, path, errno }) = attempt else {
-        return on.ok(format!("{name} may pass, list and create"));
+        return on.ok(format!(
+            "{name} may pass {}",
+            if *writes { "and list, and create unless it is read-only" } else { "and list" }
+        ));
     };
     let shown = path.display().to_string();
     let what = match step {
@@ -142,7 +145,9 @@ pub fn judge(subject: &str, user: &User, attempt: Result<(), Attempt>) -> Findin
     let fix = match (step, Path::new(subject) == path) {
         (Step::Traverse, false) => format!("chmod o+x {}", quoted(&shown)),
         (_, true) => {
-            format!("uid={uid},gid={gid} in the options of the mount, and allow_other where root does not mount it")
+            let modes =
+                if *writes { format!("uid={uid},gid={gid}") } else { "dir_mode=0755,file_mode=0644".to_owned() };
+            format!("{modes} in the options of the mount, and allow_other where root does not mount it")
         }
         (_, false) => format!("chown {uid}:{gid} {}", quoted(&shown)),
     };
@@ -154,7 +159,7 @@ mod tests {
     use super::{super::finding::Verdict, *};
 
     fn user() -> User {
-        User { name: "www-data".into(), uid: 33, gid: 33 }
+        User { name: "www-data".into(), uid: 33, gid: 33, writes: true }
     }
 
     #[test]
@@ -178,6 +183,9 @@ mod tests {
     fn each_step_has_its_remedy() {
         let at = |step, path: &str, errno| judge("/m", &user(), Err(Attempt { step, path: path.into(), errno }));
         assert_eq!(judge("/m", &user(), Ok(())).verdict, Verdict::Ok);
+        let reader = User { writes: false, ..user() };
+        let closed = Attempt { step: Step::Traverse, path: "/m".into(), errno: Errno::EACCES };
+        assert!(judge("/m", &reader, Err(closed)).fix.unwrap().starts_with("dir_mode=0755"));
         for (found, part) in [
             (at(Step::Traverse, "/home/x", Errno::EACCES), "chmod o+x /home/x"),
             (at(Step::Traverse, "/m", Errno::EACCES), "allow_other"),

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     files::{self, Files},
     finding::{Finding, of_host},
@@ -68,29 +70,35 @@ pub fn updatedb(files: &impl Files) -> Finding {
 }
 
 /// A user by which web servers or PHP work.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct User {
     pub name: String,
     pub uid: u32,
     pub gid: u32,
+    /// It runs PHP, which writes; a web server alone reads.
+    pub writes: bool,
 }
 
 /// Who runs PHP where nothing says so: Debian, Fedora, Arch, Alpine, openSUSE.
 const USERS: [&str; 5] = ["www-data", "apache", "http", "nginx", "wwwrun"];
 
-/// The users of this list that exist, each once; if it is empty, the one that the distribution has.
-pub fn users(files: &impl Files, named: &[String]) -> Vec<User> {
+/// The users that exist, each once: those of PHP, or the one that the distribution has, and then those of web servers.
+pub fn users(files: &impl Files, php: &[String], web: &[String]) -> Vec<User> {
     let passwd = files.read(Path::new("/etc/passwd")).unwrap_or_default();
     let all: Vec<User> = passwd.lines().filter_map(user).collect();
     let find = |name: &str| all.iter().find(|user| user.name == name).cloned();
     let mut found: Vec<User> = Vec::new();
-    for user in named.iter().filter_map(|name| find(name)) {
-        if !found.contains(&user) {
-            found.push(user);
+    let usual = USERS.map(str::to_owned);
+    let usual = usual.iter().find(|name| find(name).is_some());
+    let writers = if php.iter().any(|name| find(name).is_some()) {
+        php
+    } else {
+        usual.map(std::slice::from_ref).unwrap_or_default()
+    };
+    for (name, writes) in writers.iter().map(|name| (name, true)).chain(web.iter().map(|name| (name, false))) {
+        if found.iter().all(|user| user.name != *name) {
+            found.extend(find(name).map(|user| User { writes, ..user }));
         }
-    }
-    if found.is_empty() {
-        found.extend(USERS.into_iter().find_map(find));
     }
     found
 }
@@ -99,7 +107,7 @@ pub fn users(files: &impl Files, named: &[String]) -> Vec<User> {
 fn user(line: &str) -> Option<User> {
     let mut fields = line.split(':');
     let name = fields.next()?.to_owned();
-    Some(User { name, uid: fields.nth(1)?.parse().ok()?, gid: fields.next()?.parse().ok()? })
+    Some(User { name, uid: fields.nth(1)?.parse().ok()?, gid: fields.next()?.parse().ok()?, writes: true })
 }
 
 /// The mounts that hold code: a webroot as a whole, or a directory around an `index.php`.
@@ -145,13 +153,15 @@ mod tests {
     fn the_users_of_web_servers() {
         let passwd = "root:x:0:0:root:/root:/bin/bash\nwww-data:x:33:33::/var/www:/usr/sbin/nologin\nnginx:x:101:102::/:/bin/false\n";
         let files = Fixture::new(&[("/etc/passwd", passwd)]);
-        let names = |named: &[&str]| {
-            let named: Vec<String> = named.iter().map(|&name| name.to_owned()).collect();
-            users(&files, &named).into_iter().map(|user| (user.name, user.uid, user.gid)).collect::<Vec<_>>()
+        let names = |php: &[&str], web: &[&str]| {
+            let [php, web] = [php, web].map(|list| list.iter().map(|&name| name.to_owned()).collect::<Vec<_>>());
+            users(&files, &php, &web).into_iter().map(|user| (user.name, user.uid, user.writes)).collect::<Vec<_>>()
         };
-        assert_eq!(names(&[]), [("www-data".to_owned(), 33, 33)]);
-        assert_eq!(names(&["nginx", "nginx", "nobody"]), [("nginx".to_owned(), 101, 102)]);
-        assert!(users(&Fixture::default(), &[]).is_empty());
+        let (www_data, nginx) = ("www-data".to_owned(), "nginx".to_owned());
+        assert_eq!(names(&[], &[]), [(www_data.clone(), 33, true)]);
+        assert_eq!(names(&["nginx", "nginx", "nobody"], &["nginx"]), [(nginx.clone(), 101, true)]);
+        assert_eq!(names(&["nobody"], &["nginx", "www-data"]), [(www_data, 33, true), (nginx, 101, false)]);
+        assert!(users(&Fixture::default(), &[], &[]).is_empty());
     }
 
     #[test]

@@ -14,7 +14,7 @@ const FORM: u32 = 1;
 pub struct Report {
     /// The form of this document.
     version: u32,
-    /// The worst verdict, where a skipped check counts as well.
+    /// The worst verdict; what was skipped counts as ok.
     verdict: Verdict,
     counts: Counts,
     findings: Vec<Finding>,

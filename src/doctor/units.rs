@@ -108,12 +108,11 @@ fn of_fstab(files: &impl Files, line: &Line, web: &[String], on: About<'_>) -> F
             || needs.iter().any(|path| Path::new(path).starts_with(&line.dir))
     };
     let late: Vec<&String> = web.iter().filter(|name| !waits(name)).collect();
-    let Some(first) = late.first() else { return on.ok(format!("it comes before {}", named(web))) };
-    on.warning(
-        format!("{} may start before it ({})", join(&late), line.from),
-        WHY,
-        fix(&format!("x-systemd.before={first}")),
-    )
+    if late.is_empty() {
+        return on.ok(format!("it comes before {}", named(web)));
+    }
+    let options: Vec<String> = late.iter().map(|name| format!("x-systemd.before={name}")).collect();
+    on.warning(format!("{} may start before it ({})", join(&late), line.from), WHY, fix(&options.join(",")))
 }
 
 fn named(web: &[String]) -> String {

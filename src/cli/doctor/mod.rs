@@ -156,14 +156,17 @@ impl<'a> Examination<'a> {
     fn new(files: &'a Disk, live: &'a [Live]) -> Self {
         let (nginx, apache, lighttpd) = (Nginx::read(files), Apache::read(files), Lighttpd::read(files));
         let php = php::read(files);
-        let mut named: Vec<String> = php.iter().filter_map(|php| php.user.clone()).collect();
-        named.extend(nginx.as_ref().and_then(Nginx::user).map(str::to_owned));
-        named.extend(apache.as_ref().and_then(Apache::user));
-        named.extend(lighttpd.as_ref().and_then(Lighttpd::user).map(str::to_owned));
+        let mut pools: Vec<String> = php.iter().filter_map(|php| php.user.clone()).collect();
+        if php.iter().any(|php| php.is_module) {
+            pools.extend(apache.as_ref().and_then(Apache::user));
+        }
+        let mut web: Vec<String> = nginx.as_ref().and_then(Nginx::user).map(str::to_owned).into_iter().collect();
+        web.extend(apache.as_ref().and_then(Apache::user));
+        web.extend(lighttpd.as_ref().and_then(Lighttpd::user).map(str::to_owned));
         let mut roots = nginx.as_ref().map(Nginx::roots).unwrap_or_default();
         roots.extend(apache.as_ref().map(Apache::roots).unwrap_or_default());
         roots.extend(lighttpd.as_ref().map(Lighttpd::roots).unwrap_or_default());
-        let users = host::users(files, &named);
+        let users = host::users(files, &pools, &web);
         Self { files, live, nginx, apache, lighttpd, php, users, tools: others::uses(files), roots }
     }
 

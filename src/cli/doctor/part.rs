@@ -42,7 +42,7 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 #[serde(rename_all = "snake_case")]
 enum Question {
     Mounted { subject: String, dir: PathBuf, kind: Option<String>, again: String },
-    User { subject: String, dir: PathBuf, name: String, uid: u32, gid: u32, read_only: bool },
+    User { subject: String, dir: PathBuf, user: User, read_only: bool },
     Bucket { source: String, dir: Option<PathBuf>, options: String },
 }
 
@@ -55,10 +55,9 @@ pub(in crate::cli) fn command(input: &mut impl Read, out: &mut impl Write) -> Re
         Question::Mounted { subject, dir, kind, again } => {
             vec![access::mounted(&subject, access::answers(&dir), kind.as_deref(), &again)]
         }
-        Question::User { subject, dir, name, uid, gid, read_only } => {
-            let user = User { name, uid, gid };
+        Question::User { subject, dir, user, read_only } => {
             become_user(&user).map_err(Failure::system)?;
-            vec![access::judge(&subject, &user, access::attempt(&dir, read_only))]
+            vec![access::judge(&subject, &user, access::attempt(&dir, read_only || !user.writes))]
         }
         Question::Bucket { source, dir, options } => ask_bucket(&Target { source, dir, options, ..Target::default() })?,
     };
@@ -92,11 +91,10 @@ pub(super) fn mounted(subject: &str, dir: &Path, kind: Option<String>, again: &s
 
 /// What a user may do in the mount.
 pub(super) fn user(subject: &str, dir: &Path, user: &User, read_only: bool) -> Finding {
-    let User { name, uid, gid } = user.clone();
-    if !geteuid().is_root() && geteuid().as_raw() != uid {
-        return about("web-user", subject).skipped(format!("only root can try what {name} may do"));
+    if !geteuid().is_root() && geteuid().as_raw() != user.uid {
+        return about("web-user", subject).skipped(format!("only root can try what {} may do", user.name));
     }
-    let question = Question::User { subject: subject.into(), dir: dir.into(), name, uid, gid, read_only };
+    let question = Question::User { subject: subject.into(), dir: dir.into(), user: user.clone(), read_only };
     one(run(&question, &mut own(), MOUNT_WAIT), subject, "web-user")
 }
 

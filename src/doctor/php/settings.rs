@@ -16,6 +16,8 @@ pub struct Php {
     pub file: PathBuf,
     /// Who runs it, for pools.
     pub user: Option<String>,
+    /// It runs inside of Apache, as Apache's user.
+    pub is_module: bool,
     values: BTreeMap<String, String>,
 }
 
@@ -50,7 +52,7 @@ pub fn read(files: &impl Files) -> Vec<Php> {
         let name = format!("PHP {version} {kind}");
         match kind.as_ref() {
             "fpm" => pools(files, &dir.join("pool.d"), &name, &ini, &base, &mut all),
-            "apache2" => all.push(Php { name, file: ini.clone(), user: None, values: base }),
+            "apache2" => all.push(Php { name, file: ini.clone(), user: None, is_module: true, values: base }),
             _ => {}
         }
     }
@@ -92,7 +94,8 @@ fn pools(files: &impl Files, dir: &Path, name: &str, ini: &Path, base: &BTreeMap
                 let name = format!("{name}, pool {title}");
                 let values = base.clone();
                 // What all pools share is no pool.
-                pool = (title != "global").then(|| Php { name, file: path.clone(), user: None, values });
+                pool =
+                    (title != "global").then(|| Php { name, file: path.clone(), user: None, is_module: false, values });
                 continue;
             }
             let (Some(pool), Some((key, value))) = (&mut pool, setting(line)) else { continue };
@@ -105,7 +108,13 @@ fn pools(files: &impl Files, dir: &Path, name: &str, ini: &Path, base: &BTreeMap
         all.extend(pool);
     }
     if all.len() == before {
-        all.push(Php { name: name.to_owned(), file: ini.to_owned(), user: None, values: base.clone() });
+        all.push(Php {
+            name: name.to_owned(),
+            file: ini.to_owned(),
+            user: None,
+            is_module: false,
+            values: base.clone(),
+        });
     }
 }
 
