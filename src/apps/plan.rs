@@ -12,6 +12,7 @@ use super::{
     service,
     vendor::{self, Endpoint},
 };
+use crate::config::Keys;
 
 /// What deployment scripts say, under the names of their variables (in lower case in TOML). Nothing is checked yet.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
@@ -50,7 +51,7 @@ pub trait Facts {
 }
 
 /// A mount that will be made.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
 pub struct Mount {
     pub directory: PathBuf,
     pub source: String,
@@ -80,21 +81,9 @@ pub struct Plan {
     pub ignored: Vec<String>,
     /// What somebody should know before.
     pub warnings: Vec<String>,
+    /// The first pair.
     #[serde(skip)]
     pub keys: Keys,
-}
-
-/// The first pair of credentials; never shown.
-#[derive(Clone, Default, Eq, PartialEq)]
-pub struct Keys {
-    pub access: String,
-    pub secret: String,
-}
-
-impl std::fmt::Debug for Keys {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Keys(..)")
-    }
 }
 
 /// Who runs PHP: Debian, Fedora, Arch, Alpine, openSUSE.

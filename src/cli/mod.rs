@@ -1,11 +1,13 @@
 //! The command line: one command per file. Exit codes are those of mount(8).
 
 mod argv;
+mod asked;
 mod background;
 pub mod help;
 mod mount;
 mod place;
 mod plan;
+mod remount;
 mod render;
 mod status;
 mod umount;
@@ -55,10 +57,10 @@ enum Command {
 
 #[derive(Debug, clap::Args)]
 struct MountArgs {
-    #[arg(help = "BUCKET, BUCKET:/PREFIX or s3://BUCKET/PREFIX")]
-    source: String,
+    #[arg(help = "BUCKET, BUCKET:/PREFIX or s3://BUCKET/PREFIX; with --config=FILE it and DIR may be left out")]
+    source: Option<String>,
     /// The directory to mount on
-    dir: PathBuf,
+    dir: Option<PathBuf>,
     /// Options as in fstab; each can also be written as --NAME=VALUE
     #[arg(short, value_name = "NAME=VALUE,...")]
     options: Vec<String>,

@@ -6,6 +6,7 @@
 mod call;
 mod check;
 mod client;
+mod create;
 mod fault;
 mod keyring;
 mod multipart;
@@ -31,7 +32,7 @@ use aws_sdk_s3::{
 use bytes::Bytes;
 use lru::LruCache;
 
-pub use self::check::CheckError;
+pub use self::{check::CheckError, create::Creation};
 use self::{
     call::{Limits, Pace},
     client::Connection,
