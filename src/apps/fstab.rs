@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::config::words;
+
 /// A line of a mount. Its options are in its configuration file; mount(8) and systemd need to know the rest.
 pub fn line(source: &str, directory: &Path, config: &Path) -> String {
     let (source, directory) = (escape(source), escape(&directory.to_string_lossy()));
-    // mount(8) splits options at commas and unquotes nothing, so a quote is ours.
-    let config = escape(&config.to_string_lossy().replace('\\', "\\\\").replace(',', "\\,"));
+    let config = escape(&words::escape(&config.to_string_lossy()));
     format!("{source} {directory} originfs _netdev,nofail,config={config} 0 0")
 }
 

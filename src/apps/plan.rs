@@ -68,7 +68,7 @@ pub struct Mount {
 }
 
 /// Everything that `apply` would do.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
 pub struct Plan {
     pub application: Option<&'static str>,
     pub webroot: PathBuf,
@@ -110,6 +110,14 @@ pub fn plan(wish: &Wish, facts: &impl Facts) -> Result<Plan, String> {
     }
     let endpoint = endpoint(wish, &mut notes);
     let layout = layout(wish.layout.as_deref())?;
+    notes
+        .warnings
+        .extend(wish.bucket.as_deref().filter(|name| !name.is_empty()).map(buckets::check).transpose()?.flatten());
+    if layout == Layout::Short {
+        notes
+            .warnings
+            .push("LAYOUT=short: sites whose names begin alike share a bucket: look at their plans".to_owned());
+    }
     let owner = owner(wish, facts)?;
     let keys = Keys {
         access: first("S3_ACCESS_KEY", wish.s3_access_key.as_deref(), &mut notes),

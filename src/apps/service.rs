@@ -56,6 +56,13 @@ pub fn configuration(mount: &Mount, site: &Path, passwd: Option<&str>) -> Result
     Ok(text)
 }
 
+/// The environment of the unit (systemd.exec(5), `EnvironmentFile=`), which mounts what its two variables say.
+pub fn environment(mount: &Mount, configuration: &Path) -> String {
+    let options = words::escape(&configuration.to_string_lossy());
+    let quoted = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"").replace('$', "\\$").replace('`', "\\`");
+    format!("{MARK}\nSOURCE=\"{}\"\nOPTIONS=\"config={}\"\n", quoted(&mount.source), quoted(&options))
+}
+
 /// Bare where TOML allows it.
 fn key(name: &str) -> String {
     let bare = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
@@ -81,6 +88,14 @@ mod tests {
     }
 
     #[test]
+    fn a_unit_is_led_to_the_configuration() {
+        let mount = Mount { source: "site:/a$b".to_owned(), ..Mount::default() };
+        let text = environment(&mount, Path::new(r"/etc/originfs/a\x2db.toml"));
+        let expect = "SOURCE=\"site:/a\\$b\"\nOPTIONS=\"config=/etc/originfs/a\\\\\\\\x2db.toml\"\n";
+        assert_eq!(text, format!("{MARK}\n{expect}"));
+    }
+
+    #[test]
     fn a_configuration_says_what_the_options_say() {
         let mount = Mount {
             directory: "/srv/a \"b\"".into(),
@@ -91,9 +106,16 @@ mod tests {
         let text = configuration(&mount, Path::new("/srv"), Some("x.passwd")).unwrap();
         let file = File::parse(&text).unwrap();
         assert_eq!(file.source.as_deref(), Some("site:/a"));
-        assert_eq!((file.directory.as_deref(), file.site.as_deref()), (Some(mount.directory.as_path()), Some(Path::new("/srv"))));
-        let words: Vec<_> =
-            file.words(Path::new("/etc")).unwrap().into_iter().map(|word| (word.name, word.value.unwrap_or_default())).collect();
+        assert_eq!(
+            (file.directory.as_deref(), file.site.as_deref()),
+            (Some(mount.directory.as_path()), Some(Path::new("/srv")))
+        );
+        let words: Vec<_> = file
+            .words(Path::new("/etc"))
+            .unwrap()
+            .into_iter()
+            .map(|word| (word.name, word.value.unwrap_or_default()))
+            .collect();
         let expect = [
             ("env.A", "b"),
             ("local", "*.log"),

@@ -17,7 +17,8 @@ pub(super) struct Asked {
 pub(super) fn complete(source: Option<&str>, dir: Option<&Path>, words: Vec<Word>) -> Result<Asked, Failure> {
     let (path, words) = named(words)?;
     let Some(path) = path else {
-        let missing = |what: &str| Failure::usage(format!("the following required arguments were not provided: {what}"));
+        let missing =
+            |what: &str| Failure::usage(format!("the following required arguments were not provided: {what}"));
         let source = source.ok_or_else(|| missing("<SOURCE> <DIR>"))?;
         let dir = dir.ok_or_else(|| missing("<DIR>"))?;
         return Ok(Asked { source: source.to_owned(), dir: dir.to_owned(), words });

@@ -1,5 +1,6 @@
 //! The command line: one command per file. Exit codes are those of mount(8).
 
+mod apply;
 mod argv;
 mod asked;
 mod background;
@@ -9,6 +10,7 @@ mod place;
 mod plan;
 mod remount;
 mod render;
+mod site;
 mod status;
 mod umount;
 
@@ -48,6 +50,8 @@ enum Command {
     Status(StatusArgs),
     /// Show what the variables of a deployment mean on this host: buckets, mounts, options
     Plan(PlanArgs),
+    /// Do what plan shows: buckets, directories, configuration, mounts; what is there already stays as it is
+    Apply(ApplyArgs),
     /// Show the version
     Version,
     /// What mount(8) calls as /sbin/mount.originfs
@@ -120,6 +124,31 @@ struct PlanArgs {
     /// For programs
     #[arg(long)]
     json: bool,
+    /// The tree of another host, such as an image that is being made
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+struct ApplyArgs {
+    /// TOML with the variables in lower case [default: /etc/originfs/site.toml, if it is there]; the environment
+    /// overrides it
+    file: Option<PathBuf>,
+    /// For programs
+    #[arg(long)]
+    json: bool,
+    /// Show what would be done, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// The tree of another host, such as an image that is being made
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
+    /// Who mounts at boot; auto is systemd where it runs and has originfs@.service, else fstab
+    #[arg(long, value_enum, default_value_t)]
+    boot: apply::Boot,
+    /// Leave it to the next boot to mount
+    #[arg(long)]
+    no_mount: bool,
 }
 
 /// Why a command ends with something else than success.
@@ -181,6 +210,7 @@ fn dispatch<E: Display>(args: &[OsString], mount: impl FnOnce(Options, Ready) ->
         Command::Umount(command) => umount::command(&command),
         Command::Status(command) => status::command(&command, &mut io::stdout().lock()),
         Command::Plan(command) => plan::command(&command, &mut io::stdout().lock()),
+        Command::Apply(command) => apply::command(&command, &mut io::stdout().lock()),
         Command::Version => writeln!(io::stdout(), "originfs {}", env!("CARGO_PKG_VERSION")).map_err(Failure::system),
     }
 }

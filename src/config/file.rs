@@ -71,7 +71,6 @@ fn word(name: &str, value: &Value, base: &Path) -> Result<Word, Error> {
     };
     let word = Word::new(name, &text);
     match table::find(&word.normal()) {
-        Some((row, _)) if row.name == "config" => Err(Error::new("config: a file cannot name another one")),
         Some((row, _)) if row.kind == Kind::Path && !text.is_empty() => {
             let path = base.join(&text);
             let path = path.to_str().ok_or_else(|| Error::new(format!("{name}: the path is not UTF-8")))?;
@@ -118,7 +117,6 @@ mod tests {
         for (text, part) in [
             ("sauce = 'x'", "unknown field `sauce`"),
             ("[options]\nlocal = ['a']", "local: a array is no value"),
-            ("[options]\nconfig = 'b.toml'", "cannot name another"),
             ("source = ", "TOML parse error"),
         ] {
             let err = words(text).unwrap_err();

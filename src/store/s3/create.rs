@@ -9,7 +9,7 @@ use super::{
 };
 use crate::clock;
 
-/// The one region of AWS that must not be named (S3 API, "CreateBucketConfiguration").
+/// The one region of AWS that must not be named (S3 API, `CreateBucketConfiguration`).
 const UNNAMED: &str = "us-east-1";
 
 /// What became of an attempt to create a bucket.

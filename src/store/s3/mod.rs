@@ -32,12 +32,12 @@ use aws_sdk_s3::{
 use bytes::Bytes;
 use lru::LruCache;
 
-pub use self::{check::CheckError, create::Creation};
 use self::{
     call::{Limits, Pace},
     client::Connection,
     fault::Fault,
 };
+pub use self::{check::CheckError, create::Creation};
 use super::{
     Copy, Get, Got, Headers, List, Object, Page, Part, Require, Store, Stored, Upload,
     operation::{OPERATION, operation_id},
