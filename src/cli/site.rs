@@ -117,6 +117,10 @@ impl Facts for Host {
         entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
     }
 
+    fn text(&self, path: &Path) -> Option<String> {
+        fs::read_to_string(self.outside(path)).ok()
+    }
+
     fn real(&self, path: &Path) -> PathBuf {
         place::within(&self.root, path)
     }
