@@ -1,13 +1,17 @@
 //! The command line: one command per file. Exit codes are those of mount(8).
 
+mod apply;
 mod argv;
+mod asked;
 mod background;
 mod doctor;
 pub mod help;
 mod mount;
 mod place;
 mod plan;
+mod remount;
 mod render;
+mod site;
 mod status;
 mod umount;
 
@@ -53,6 +57,8 @@ enum Command {
     /// One check in a process of its own
     #[command(hide = true, name = doctor::PART)]
     DoctorPart,
+    /// Do what plan shows: buckets, directories, configuration, mounts; what is there already stays as it is
+    Apply(ApplyArgs),
     /// Show the version
     Version,
     /// What mount(8) calls as /sbin/mount.originfs
@@ -62,10 +68,10 @@ enum Command {
 
 #[derive(Debug, clap::Args)]
 struct MountArgs {
-    #[arg(help = "BUCKET, BUCKET:/PREFIX or s3://BUCKET/PREFIX")]
-    source: String,
+    #[arg(help = "BUCKET, BUCKET:/PREFIX or s3://BUCKET/PREFIX; with --config=FILE it and DIR may be left out")]
+    source: Option<String>,
     /// The directory to mount on
-    dir: PathBuf,
+    dir: Option<PathBuf>,
     /// Options as in fstab; each can also be written as --NAME=VALUE
     #[arg(short, value_name = "NAME=VALUE,...")]
     options: Vec<String>,
@@ -125,6 +131,31 @@ struct PlanArgs {
     /// For programs
     #[arg(long)]
     json: bool,
+    /// The tree of another host, such as an image that is being made
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+struct ApplyArgs {
+    /// TOML with the variables in lower case [default: /etc/originfs/site.toml, if it is there]; the environment
+    /// overrides it
+    file: Option<PathBuf>,
+    /// For programs
+    #[arg(long)]
+    json: bool,
+    /// Show what would be done, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// The tree of another host, such as an image that is being made
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
+    /// Who mounts at boot; auto is systemd where it runs and has originfs@.service, else fstab
+    #[arg(long, value_enum, default_value_t)]
+    boot: apply::Boot,
+    /// Leave it to the next boot to mount
+    #[arg(long)]
+    no_mount: bool,
 }
 
 /// Why a command ends with something else than success.
@@ -190,6 +221,7 @@ fn dispatch<E: Display>(args: &[OsString], mount: impl FnOnce(Options, Ready) ->
         Command::Plan(command) => plan::command(&command, &mut io::stdout().lock()),
         Command::Doctor(command) => doctor::command(&command, &mut io::stdout().lock()),
         Command::DoctorPart => doctor::part(&mut io::stdin().lock(), &mut io::stdout().lock()),
+        Command::Apply(command) => apply::command(&command, &mut io::stdout().lock()),
         Command::Version => writeln!(io::stdout(), "originfs {}", env!("CARGO_PKG_VERSION")).map_err(Failure::system),
     }
 }

@@ -197,6 +197,7 @@ impl Source {
                 pid: std::process::id(),
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 since: self.since,
+                read_only: self.options.fs.read_only,
             },
             freshness: status::freshness(self.options.fs.freshness),
             passthrough: Passthrough { on: passthrough.is_ok(), why: passthrough.err() },

@@ -43,6 +43,7 @@ use crate::{
 use attach::{Attached, How, Unmounted, attach};
 pub use bucket::mount;
 use signals::Signals;
+pub use table::TYPE;
 
 /// Threads that read the kernel's requests. They only decode and answer from memory; more of them make that slower.
 const SESSION_THREADS: usize = 2;
