@@ -170,10 +170,11 @@ impl<S: Store> Fs<S> {
         let content = content.unwrap_or_else(|| self.adopt(&key, &state, &sent.version));
         let late = !same_headers(&sent.attr, &attr, time_set);
         let made = Is::File(sent.version.clone());
+        let version = sent.version.clone();
         self.publish(file, &mut state, &key, sent, content);
         drop(state);
         fence.made(made);
-        if late { self.set_late(file, &key, attr, time_set).await } else { Ok(()) }
+        if late { self.set_late(file, (&key, &version), attr, time_set).await } else { Ok(()) }
     }
 
     /// What a dirty file knows of the bucket after an upload.
@@ -187,8 +188,15 @@ impl<S: Store> Fs<S> {
         guard::remember(dirty, guard.sent);
     }
 
-    /// What somebody set of an object whose upload had begun, and could not begin again.
-    async fn set_late(&self, file: &Arc<File>, key: &Key, attr: Attr, time_set: bool) -> Result<()> {
+    /// What somebody set of an object whose upload had begun, and could not begin again. The bytes are there: if the name
+    /// has another version by now, or none, that came after them, with attributes of its own.
+    async fn set_late(
+        &self,
+        file: &Arc<File>,
+        (key, sent): (&Key, &Version),
+        attr: Attr,
+        time_set: bool,
+    ) -> Result<()> {
         let time = |time| time_set.then_some(SetTime::At(time));
         let set = SetAttr {
             mode: Some(attr.mode),
@@ -198,7 +206,10 @@ impl<S: Store> Fs<S> {
             atime: time(attr.atime),
             ..SetAttr::default()
         };
-        let known = self.rewrite(key, &set, file).await?;
+        let known = match self.rewrite(key, &set, file, Some(sent)).await {
+            Err(Error::Stale | Error::NotFound) => return Ok(()),
+            known => known?,
+        };
         if let Some(node) = self.tree().get_mut(file.id).filter(|node| !node.payload.is_local()) {
             node.payload.known = known;
         }
