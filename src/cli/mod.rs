@@ -6,6 +6,7 @@ pub mod help;
 mod mount;
 mod place;
 mod plan;
+mod progress;
 mod render;
 mod status;
 mod umount;
