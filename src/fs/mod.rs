@@ -25,6 +25,7 @@ mod exclusive;
 mod file;
 mod flush;
 mod guard;
+mod invalidate;
 mod known;
 mod line;
 mod local;
@@ -76,6 +77,7 @@ use crate::{
 use claims::Claims;
 use crowd::Crowds;
 use file::{File, Handles};
+pub use invalidate::Forgot;
 use known::{Answer, Known};
 use line::Line;
 use local::Here;
