@@ -94,6 +94,12 @@ impl<S: Store> Contents<S> {
         self.space.enter(content, bytes)
     }
 
+    /// Whether all of `key` at `version` is in the cache directory. Does not count as a use.
+    pub fn has(&self, key: &Key, version: &Version) -> bool {
+        let path = self.dir.content(&Id::new(key, version));
+        std::fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.len() == version.size)
+    }
+
     /// The whole content as a local file that never changes (for passthrough), if it is here.
     pub fn file(&self, content: &Content) -> Option<Arc<File>> {
         content.file()

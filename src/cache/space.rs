@@ -34,6 +34,15 @@ pub struct Usage {
     pub free: u64,
 }
 
+/// What bytes that come may take the place of.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Room {
+    /// Of whatever is not in use and was not used for longest.
+    Evict,
+    /// Of nothing: nobody asked for them yet.
+    Spare,
+}
+
 #[derive(Debug)]
 struct Slot {
     live: Weak<Content>,
@@ -120,8 +129,8 @@ impl Space {
         content
     }
 
-    /// Room for `bytes` more of `content`, within limit and floor, after evicting as needed.
-    pub(super) fn reserve(&self, content: &Arc<Content>, bytes: u64) -> bool {
+    /// Room for `bytes` more of `content`, within limit and floor, after evicting as far as `room` lets it.
+    pub(super) fn reserve(&self, content: &Arc<Content>, bytes: u64, room: Room) -> bool {
         let short = self.short_of_floor(bytes);
         let mut ledger = self.ledger();
         let id = content.source().id;
@@ -130,6 +139,9 @@ impl Space {
             return false;
         }
         let over = (ledger.index.used() + bytes).saturating_sub(self.limit);
+        if room == Room::Spare && short.max(over) > 0 {
+            return false;
+        }
         let (mut victims, enough) = ledger.evict(short.max(over));
         if enough {
             ledger.charge(id, content, bytes);
@@ -139,6 +151,11 @@ impl Space {
         drop(ledger);
         self.delete(victims);
         enough
+    }
+
+    /// Whether there is room for `bytes` more without evicting anything.
+    pub(super) fn spares(&self, bytes: u64) -> bool {
+        self.short_of_floor(bytes) == 0 && self.ledger().index.used().saturating_add(bytes) <= self.limit
     }
 
     /// Room for a complete content that is on the disk already, so only the limit counts.

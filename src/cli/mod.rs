@@ -3,6 +3,8 @@
 mod argv;
 mod background;
 pub mod help;
+mod invalidate;
+mod job;
 mod mount;
 mod place;
 mod plan;
@@ -10,6 +12,7 @@ mod progress;
 mod render;
 mod status;
 mod umount;
+mod warm;
 
 use std::{
     ffi::OsString,
@@ -47,6 +50,10 @@ enum Command {
     Status(StatusArgs),
     /// Show what the variables of a deployment mean on this host: buckets, mounts, options
     Plan(PlanArgs),
+    /// Fetch what nobody has asked for yet: attributes and contents, as far as there is room for them
+    Warm(WarmArgs),
+    /// Forget what this host knows of paths and of all below them, so that the bucket is asked again
+    Invalidate(InvalidateArgs),
     /// Show the version
     Version,
     /// What mount(8) calls as /sbin/mount.originfs
@@ -121,6 +128,41 @@ struct PlanArgs {
     json: bool,
 }
 
+#[derive(Debug, clap::Args)]
+struct WarmArgs {
+    /// Paths, or patterns (*, ? and [...] within a name, ** for any directories); everything without
+    #[arg(value_name = "PATTERN")]
+    patterns: Vec<PathBuf>,
+    /// The mount point; patterns begin there then
+    #[arg(long, value_name = "DIR")]
+    at: Option<PathBuf>,
+    /// Names and attributes, no contents
+    #[arg(long)]
+    metadata: bool,
+    /// The most bytes in a second; each request counts as 16 KiB more
+    #[arg(long, value_name = "SIZE", default_value = "32MiB")]
+    rate: String,
+    /// The most files at once
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u8).range(1..=64))]
+    jobs: u8,
+    /// For programs
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct InvalidateArgs {
+    /// Files or directories
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// The mount point; paths begin there then
+    #[arg(long, value_name = "DIR")]
+    at: Option<PathBuf>,
+    /// For programs
+    #[arg(long)]
+    json: bool,
+}
+
 /// Why a command ends with something else than success.
 #[derive(Debug)]
 struct Failure {
@@ -139,6 +181,11 @@ impl Failure {
     /// The system failed (2).
     fn system(message: impl Display) -> Self {
         Self { code: 2, message: Some(message.to_string()) }
+    }
+
+    /// The user ended it (8); they know.
+    fn interrupted() -> Self {
+        Self { code: 8, message: None }
     }
 
     /// The mount failed (32).
@@ -180,6 +227,8 @@ fn dispatch<E: Display>(args: &[OsString], mount: impl FnOnce(Options, Ready) ->
         Command::Umount(command) => umount::command(&command),
         Command::Status(command) => status::command(&command, &mut io::stdout().lock()),
         Command::Plan(command) => plan::command(&command, &mut io::stdout().lock()),
+        Command::Warm(command) => warm::command(&command, &mut io::stdout().lock()),
+        Command::Invalidate(command) => invalidate::command(&command, &mut io::stdout().lock()),
         Command::Version => writeln!(io::stdout(), "originfs {}", env!("CARGO_PKG_VERSION")).map_err(Failure::system),
     }
 }

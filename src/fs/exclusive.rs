@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::timeout;
 
-use super::{Fs, send::Sent};
+use super::{Fs, invalidate::found_at, send::Sent};
 use crate::{
     clock,
     config::Exclusive,
@@ -86,7 +86,7 @@ impl<S: Store> Fs<S> {
         for (key, version) in self.stubs.sweep(&*self.store, self.conditional().delete.works(), &self.fences).await {
             self.forget_key(&key);
             let mut tree = self.tree();
-            if let Some(id) = self.found_at(&tree, &key)
+            if let Some(id) = found_at(&tree, &key)
                 && let Some(node) = tree.get(id)
                 && !node.payload.is_local()
                 && node.payload.known.version.as_ref().is_some_and(|known| known.same_content(&version))

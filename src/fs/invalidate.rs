@@ -44,6 +44,13 @@ impl<S: Store> Fs<S> {
         if key.len() < crate::model::key::KEY_MAX { Ok(Key::new(&key)) } else { Err(Error::NameTooLong) }
     }
 
+    /// A key of this mount as a path from its root.
+    pub fn path_of(&self, key: &Key) -> String {
+        let root = self.tree().key(NodeId::ROOT);
+        let rest = root.and_then(|root| key.as_str().strip_prefix(root.as_str()).map(str::to_owned));
+        rest.unwrap_or_default().trim_matches('/').to_owned()
+    }
+
     /// Everything that is known of `key` and of all below it is forgotten when this returns, but for what the bucket
     /// does not have. A question that is under way now is asked again. Fails with `Unavailable` if the kernel was not
     /// told within `wait`: then it may go on to show what it has for as long as the freshness allows.
@@ -75,7 +82,7 @@ impl<S: Store> Fs<S> {
         let _fence = self.fences.raise_tree(key);
         let (mut forgot, mut stale) = (Forgot::default(), Vec::new());
         let mut tree = self.tree();
-        if let Some(top) = self.found_at(&tree, key) {
+        if let Some(top) = found_at(&tree, key) {
             let mut ids = vec![top];
             // Parents before children; told in the other order, so that no child is looked up below a known parent.
             let mut at = 0;
@@ -84,7 +91,7 @@ impl<S: Store> Fs<S> {
                 at += 1;
             }
             for id in ids.into_iter().rev() {
-                self.forget_node(&mut tree, id, &mut forgot, &mut stale);
+                forget_node(&mut tree, id, &mut forgot, &mut stale);
             }
         }
         drop(tree);
@@ -92,40 +99,40 @@ impl<S: Store> Fs<S> {
         self.forget_below(&[key]);
         (forgot, stale)
     }
+}
 
-    fn forget_node(&self, tree: &mut Tree<Payload>, id: NodeId, forgot: &mut Forgot, stale: &mut Vec<Invalidation>) {
-        let key = tree.key(id);
-        let Some(node) = tree.get_mut(id) else { return };
-        if node.payload.is_local() {
-            forgot.kept.extend(key);
-            return;
-        }
-        node.payload.known.asked = None;
-        node.payload.pages = None;
-        forgot.names += 1;
-        if node.lookups == 0 {
-            return;
-        }
-        stale.push(Invalidation::Pages(id));
-        // A directory keeps its entry: somebody may work in it, and its attributes lead to a new lookup.
-        if node.kind != Kind::Dir
-            && let Some((parent, name)) = node.place.clone()
-        {
-            stale.push(Invalidation::Entry { parent, name });
-        }
+fn forget_node(tree: &mut Tree<Payload>, id: NodeId, forgot: &mut Forgot, stale: &mut Vec<Invalidation>) {
+    let key = tree.key(id);
+    let Some(node) = tree.get_mut(id) else { return };
+    if node.payload.is_local() {
+        forgot.kept.extend(key);
+        return;
     }
+    node.payload.known.asked = None;
+    node.payload.pages = None;
+    forgot.names += 1;
+    if node.lookups == 0 {
+        return;
+    }
+    stale.push(Invalidation::Pages(id));
+    // A directory keeps its entry: somebody may work in it, and its attributes lead to a new lookup.
+    if node.kind != Kind::Dir
+        && let Some((parent, name)) = node.place.clone()
+    {
+        stale.push(Invalidation::Entry { parent, name });
+    }
+}
 
-    /// The node of a key, if there is one.
-    pub(super) fn found_at(&self, tree: &Tree<Payload>, key: &Key) -> Option<NodeId> {
-        let top = tree.key(NodeId::ROOT)?;
-        let rest = key.as_str().strip_prefix(top.as_str())?;
-        // The prefix ends where a component does.
-        if !top.as_str().is_empty() && !rest.is_empty() && !rest.starts_with('/') {
-            return None;
-        }
-        let mut names = rest.split('/').filter(|part| !part.is_empty());
-        names.try_fold(NodeId::ROOT, |parent, name| tree.child(parent, &Name::from_key(name)?))
+/// The node of a key, if there is one.
+pub(super) fn found_at(tree: &Tree<Payload>, key: &Key) -> Option<NodeId> {
+    let top = tree.key(NodeId::ROOT)?;
+    let rest = key.as_str().strip_prefix(top.as_str())?;
+    // The prefix ends where a component does.
+    if !top.as_str().is_empty() && !rest.is_empty() && !rest.starts_with('/') {
+        return None;
     }
+    let mut names = rest.split('/').filter(|part| !part.is_empty());
+    names.try_fold(NodeId::ROOT, |parent, name| tree.child(parent, &Name::from_key(name)?))
 }
 
 fn late() -> Error {

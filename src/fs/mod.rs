@@ -33,6 +33,7 @@ mod lost;
 mod names;
 mod nonsense;
 mod open;
+mod pace;
 mod read;
 mod recover;
 mod rename;
@@ -43,6 +44,7 @@ mod settle;
 mod special;
 mod stream;
 pub mod types;
+mod warm;
 mod write;
 mod xattr;
 
@@ -60,6 +62,10 @@ use std::{
     time::Instant,
 };
 
+pub use self::{
+    invalidate::Forgot,
+    warm::{JOBS_MAX, REQUEST_COST, Warmed, Wish},
+};
 use crate::{
     cache::Contents,
     config::FsOptions,
@@ -77,7 +83,6 @@ use crate::{
 use claims::Claims;
 use crowd::Crowds;
 use file::{File, Handles};
-pub use invalidate::Forgot;
 use known::{Answer, Known};
 use line::Line;
 use local::Here;

@@ -25,4 +25,5 @@ mod renames;
 mod special;
 mod stored;
 mod strange;
+mod upkeep;
 mod writers;

@@ -1,7 +1,11 @@
 //! Forgetting and warming up: what an administrator asks of a mount.
 
 use super::*;
-use crate::store::{Headers, faulty::Side};
+use crate::{
+    fs::{Warmed, Wish},
+    model::key::Key,
+    store::{Headers, faulty::Side},
+};
 
 const AGE: Duration = Duration::from_mins(10);
 
@@ -86,7 +90,7 @@ async fn dirty_files_are_left_alone_and_named() {
     let open = host.open("d/a", TRUNCATE).await.unwrap();
     host.put(open, "mine").await;
     let (forgot, told) = invalidate(&host, "d");
-    assert_eq!(forgot.kept.iter().map(|key| key.as_str()).collect::<Vec<_>>(), ["site/d/a"]);
+    assert_eq!(forgot.kept.iter().map(Key::as_str).collect::<Vec<_>>(), ["site/d/a"]);
     assert!(!told.iter().any(|value| matches!(value, Invalidation::Entry { name, .. } if name.as_str() == "a")));
     assert_eq!(size(&host, "d/a").await, Some(4));
     host.close(open).await.unwrap();
@@ -109,4 +113,109 @@ async fn a_kernel_that_does_not_listen_is_an_error() {
     let key = host.fs.key_of("d").unwrap();
     assert!(matches!(host.fs.invalidate(&key, Duration::from_secs(1)).await, Err(Error::Unavailable(_))));
     assert!(matches!(host.fs.key_of("d/../e"), Err(Error::BadName)));
+}
+
+fn wish(patterns: &[&str], metadata: bool) -> Wish {
+    Wish { patterns: patterns.iter().map(|&text| text.to_owned()).collect(), metadata, rate: u64::MAX, jobs: 8 }
+}
+
+async fn warm(host: &Host, wish: &Wish) -> Warmed {
+    let warmed = Arc::default();
+    host.fs.warm(wish, &warmed).await.unwrap();
+    let warmed = warmed.lock().unwrap();
+    warmed.clone()
+}
+
+fn count(requests: &[Op]) -> (usize, usize, usize) {
+    let of = |op: Op| requests.iter().filter(|other| **other == op).count();
+    assert_eq!(of(Op::List) + of(Op::Head) + of(Op::Get), requests.len(), "{requests:?}");
+    (of(Op::List), of(Op::Head), of(Op::Get))
+}
+
+#[tokio::test]
+async fn what_was_warmed_is_opened_without_a_request() {
+    let host = behind();
+    let big: &'static [u8] = vec![7; 3 << 20].leak();
+    put(&host.bucket, "d/big", big);
+    let warmed = warm(&host, &wish(&[], false)).await;
+    assert_eq!((warmed.found, warmed.done, warmed.failed, warmed.listed), (4, 4, 0, true));
+    assert_eq!((warmed.found_bytes, warmed.fetched_bytes, warmed.left_out), (9 + (3 << 20), 9 + (3 << 20), 0));
+    // Four directories are listed; a small file is one GET, a large one a HEAD and GETs of its pieces.
+    assert_eq!(count(&host.requests()), (4, 1, 4));
+    for path in ["d/a", "d/sub/b", "e/c"] {
+        assert_eq!(&host.read(path).await.unwrap()[..], b"old");
+    }
+    assert_eq!(host.read("d/big").await.unwrap().len(), 3 << 20);
+    assert_eq!(host.ls("d/sub").await.unwrap(), ["b"]);
+    assert_eq!((size(&host, "d/none").await, host.requests()), (None, vec![]));
+    let again = warm(&host, &wish(&[], false)).await;
+    assert_eq!((again.done, again.fetched_bytes, host.requests()), (4, 0, vec![]));
+}
+
+#[tokio::test]
+async fn attributes_alone_bring_no_content() {
+    let host = behind();
+    let warmed = warm(&host, &wish(&["d"], true)).await;
+    assert_eq!((warmed.found, warmed.done, warmed.fetched_bytes), (2, 2, 0));
+    assert_eq!(count(&host.requests()), (3, 2, 0));
+    assert_eq!((size(&host, "d/a").await, size(&host, "d/sub/b").await), (Some(3), Some(3)));
+    assert_eq!(host.requests(), []);
+    // Elsewhere only what leads there was listed.
+    assert_eq!((size(&host, "e/c").await, host.requests().is_empty()), (Some(3), false));
+}
+
+#[tokio::test]
+async fn patterns_choose_what_is_warmed() {
+    let host = behind();
+    assert_eq!(warm(&host, &wish(&["*/sub/*", "e/nothing"], false)).await.found, 1);
+    assert_eq!(warm(&host, &wish(&["**/c"], false)).await.found, 1);
+    let warmed = Arc::default();
+    assert!(matches!(host.fs.warm(&wish(&["../x"], false), &warmed).await, Err(Error::Invalid)));
+}
+
+#[tokio::test]
+async fn what_changed_meanwhile_is_not_remembered_as_it_was() {
+    let host = Arc::new(behind());
+    let mut held = host.bucket.hold(Op::Get, Side::After);
+    let warming = {
+        let host = Arc::clone(&host);
+        tokio::spawn(async move { warm(&host, &wish(&["d/a"], false)).await })
+    };
+    held.wait_arrived().await;
+    host.write("d/a", b"mine").await.unwrap();
+    held.release();
+    assert_eq!(warming.await.unwrap().failed, 0);
+    assert_eq!(&host.read("d/a").await.unwrap()[..], b"mine");
+}
+
+#[tokio::test]
+async fn nothing_goes_for_what_is_warmed() {
+    let host = Host::cramped(&behind().bucket);
+    let big: &'static [u8] = vec![7; 3 << 20].leak();
+    put(&host.bucket, "d/big", big);
+    let warmed = warm(&host, &wish(&[], false)).await;
+    assert!(warmed.left_out > 0, "{warmed:?}");
+    assert_eq!((warmed.done, warmed.failed), (4, 0));
+}
+
+#[tokio::test]
+async fn a_bucket_that_is_away_ends_it() {
+    let host = behind();
+    for n in 0..50 {
+        put(&host.bucket, &format!("many/{n}"), b"x");
+    }
+    let mut stopped = host.bucket.hold(Op::Get, Side::Before);
+    let warming = {
+        let (fs, warmed) = (Arc::clone(&host.fs), Arc::new(Mutex::new(Warmed::default())));
+        tokio::spawn(async move {
+            fs.warm(&Wish { jobs: 2, ..wish(&["many"], false) }, &warmed).await.unwrap();
+            let warmed = warmed.lock().unwrap();
+            warmed.clone()
+        })
+    };
+    stopped.wait_arrived().await;
+    host.bucket.outage(Some(lost_reply()));
+    stopped.release();
+    let warmed = warming.await.unwrap();
+    assert!(warmed.stopped && warmed.done < 20 && warmed.why.is_some(), "{warmed:?}");
 }
