@@ -24,6 +24,7 @@ mod space;
 mod state;
 #[cfg(test)]
 mod tests;
+mod upkeep;
 
 use std::{
     fmt,
@@ -37,7 +38,7 @@ use std::{
 use bytes::Bytes;
 use tokio::{runtime::Handle, sync::Semaphore};
 
-pub use self::{content::Content, dir::OpenError, merge::Written, readahead::Readahead, space::Usage};
+pub use self::{content::Content, dir::OpenError, merge::Written, readahead::Readahead, space::Usage, upkeep::Dropped};
 use self::{
     content::Source,
     dir::{Dir, Id},

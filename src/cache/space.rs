@@ -44,21 +44,26 @@ pub(super) enum Room {
 }
 
 #[derive(Debug)]
-struct Slot {
+pub(super) struct Slot {
     live: Weak<Content>,
     /// While it is partly filled, the block map must not go.
     kept: Option<Arc<Content>>,
 }
 
 impl Slot {
-    fn in_use(&self) -> bool {
+    /// Of a content that nobody has.
+    pub(super) fn item() -> Item<Self> {
+        Item { bytes: 0, value: Self { live: Weak::new(), kept: None } }
+    }
+
+    pub(super) fn in_use(&self) -> bool {
         self.live.strong_count() > usize::from(self.kept.is_some())
     }
 }
 
 #[derive(Debug)]
-struct Ledger {
-    index: Index<Id, Slot>,
+pub(super) struct Ledger {
+    pub(super) index: Index<Id, Slot>,
     /// The kept partial ones, oldest first. May name some that are partial no more.
     partial: VecDeque<Id>,
     /// Contents that got another name or went while the directory is looked through, which may have seen them before.
@@ -77,7 +82,7 @@ pub(super) struct Space {
 }
 
 /// What was removed from the index; to be deleted when the index is unlocked.
-type Victims = Vec<(Id, Item<Slot>)>;
+pub(super) type Victims = Vec<(Id, Item<Slot>)>;
 
 impl Space {
     pub(super) fn new(dir: &Arc<Dir>, options: &CacheOptions) -> Self {
@@ -96,7 +101,7 @@ impl Space {
         }
     }
 
-    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+    pub(super) fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().expect("a panic left the index half-changed")
     }
 
@@ -281,7 +286,7 @@ impl Space {
     }
 
     /// Somebody may open one of them between its removal from the index and this: its open file goes on working.
-    fn delete(&self, victims: Victims) {
+    pub(super) fn delete(&self, victims: Victims) {
         if let Some(gone) = &mut self.ledger().gone {
             gone.extend(victims.iter().map(|(id, _)| *id));
         }

@@ -2,6 +2,7 @@
 
 mod argv;
 mod background;
+mod cache;
 pub mod help;
 mod invalidate;
 mod job;
@@ -54,6 +55,9 @@ enum Command {
     Warm(WarmArgs),
     /// Forget what this host knows of paths and of all below them, so that the bucket is asked again
     Invalidate(InvalidateArgs),
+    /// Look after the cache of a mount
+    #[command(subcommand)]
+    Cache(CacheCommand),
     /// Show the version
     Version,
     /// What mount(8) calls as /sbin/mount.originfs
@@ -163,6 +167,42 @@ struct InvalidateArgs {
     json: bool,
 }
 
+#[derive(Debug, Subcommand)]
+enum CacheCommand {
+    /// Show what is in the cache: size, share that is here, last use
+    Ls {
+        #[command(flatten)]
+        args: CacheArgs,
+        /// What comes first: by name, the largest, or the last used
+        #[arg(long, value_enum, default_value = "name")]
+        sort: Sort,
+    },
+    /// Compare what is in the cache with the checksums that the bucket tells, and drop what is broken
+    Verify(CacheArgs),
+    /// Drop what is in the cache and not in use
+    Clear(CacheArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct CacheArgs {
+    /// Paths, or patterns (*, ? and [...] within a name, ** for any directories); everything without
+    #[arg(value_name = "PATTERN")]
+    patterns: Vec<PathBuf>,
+    /// The mount point; patterns begin there then
+    #[arg(long, value_name = "DIR")]
+    at: Option<PathBuf>,
+    /// For programs
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Sort {
+    Name,
+    Size,
+    Age,
+}
+
 /// Why a command ends with something else than success.
 #[derive(Debug)]
 struct Failure {
@@ -227,6 +267,7 @@ fn dispatch<E: Display>(args: &[OsString], mount: impl FnOnce(Options, Ready) ->
         Command::Umount(command) => umount::command(&command),
         Command::Status(command) => status::command(&command, &mut io::stdout().lock()),
         Command::Plan(command) => plan::command(&command, &mut io::stdout().lock()),
+        Command::Cache(command) => cache::command(&command, &mut io::stdout().lock()),
         Command::Warm(command) => warm::command(&command, &mut io::stdout().lock()),
         Command::Invalidate(command) => invalidate::command(&command, &mut io::stdout().lock()),
         Command::Version => writeln!(io::stdout(), "originfs {}", env!("CARGO_PKG_VERSION")).map_err(Failure::system),

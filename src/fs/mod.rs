@@ -15,6 +15,7 @@
 
 mod ask;
 mod attr;
+mod cached;
 mod claims;
 mod conflict;
 mod copy;
@@ -63,6 +64,7 @@ use std::{
 };
 
 pub use self::{
+    cached::{Act, Cached, Entry},
     invalidate::Forgot,
     warm::{JOBS_MAX, REQUEST_COST, Warmed, Wish},
 };

@@ -39,6 +39,9 @@ impl<S: Store> Desk for Upkeep<S> {
         match job {
             Job::Warm(wish) => self.warm(&wish, progress).await.map(Done::Warmed),
             Job::Invalidate { paths } => self.invalidate(&paths).await.map(Done::Invalidated),
+            Job::Cache { patterns, act } => {
+                self.fs.cached(&patterns, act, KERNEL_WAIT).await.map(Done::Cached).map_err(told)
+            }
         }
     }
 }
@@ -51,10 +54,7 @@ impl<S: Store> Upkeep<S> {
         let mut ticks = time::interval(PROGRESS_PAUSE);
         loop {
             tokio::select! {
-                done = &mut warming => return done.map(|()| now()).map_err(|err| match err {
-                    Error::Invalid => "a pattern has a component that no path has".to_owned(),
-                    err => err.to_string(),
-                }),
+                done = &mut warming => return done.map(|()| now()).map_err(told),
                 _ = ticks.tick() => drop(progress.send(now()).await),
             }
         }
@@ -71,6 +71,13 @@ impl<S: Store> Upkeep<S> {
         }
         log::info!("told to forget {}: {} names forgotten", paths.join(", "), all.names);
         Ok(all)
+    }
+}
+
+fn told(err: Error) -> String {
+    match err {
+        Error::Invalid => "a pattern has a component that no path has".to_owned(),
+        err => err.to_string(),
     }
 }
 

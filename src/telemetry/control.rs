@@ -263,7 +263,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::fs::Wish;
+    use crate::fs::{Cached, Wish};
 
     /// Long enough that only a hang takes it.
     const WAIT: Duration = Duration::from_secs(10);
@@ -287,6 +287,7 @@ mod tests {
                     std::future::pending().await
                 }
                 Job::Invalidate { paths } => Err(paths.join(" ")),
+                Job::Cache { .. } => Ok(Done::Cached(Cached::default())),
             }
         }
     }

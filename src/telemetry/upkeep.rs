@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::fs::{Warmed, Wish};
+use crate::fs::{Act, Cached, Warmed, Wish};
 
 /// Something that may take long.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -13,6 +13,8 @@ pub enum Job {
     Warm(Wish),
     /// Forget what is known of paths and of all below them.
     Invalidate { paths: Vec<String> },
+    /// Look after what the cache has of what patterns choose.
+    Cache { patterns: Vec<String>, act: Act },
 }
 
 /// What came of it.
@@ -21,6 +23,7 @@ pub enum Job {
 pub enum Done {
     Warmed(Warmed),
     Invalidated(Invalidated),
+    Cached(Cached),
 }
 
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]

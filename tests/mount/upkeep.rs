@@ -1,10 +1,15 @@
 //! Warming up, forgetting, and the cache: what an administrator does with a mount that is in use.
 
-use std::{fs, os::unix::fs::MetadataExt as _, path::Path};
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    os::unix::fs::{FileExt as _, MetadataExt as _},
+    path::{Path, PathBuf},
+};
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{Bucket, Wire, eventually, names, noise, run, start};
+use crate::harness::{Bucket, Mount, Wire, eventually, names, noise, run, start};
 
 /// Runs `originfs` with these arguments to its end; gives its exit code and what it said.
 fn originfs<'a>(args: impl IntoIterator<Item = &'a str>) -> (i32, String) {
@@ -64,7 +69,7 @@ fn invalidate_leaves_dirty_files_alone_and_names_them() {
     let Some(bucket) = Bucket::fresh() else { return };
     let mount = bucket.mount_with("freshness=10m");
     let mut open = fs::File::create(mount.path("mine")).unwrap();
-    std::io::Write::write_all(&mut open, b"bytes").unwrap();
+    open.write_all(b"bytes").unwrap();
     let said = done(["invalidate", "--json", text(mount.dir())]);
     let said: serde_json::Value = serde_json::from_str(&said).unwrap();
     assert_eq!(said["kept"], serde_json::json!(["mine"]));
@@ -147,7 +152,7 @@ fn an_interrupt_ends_warming_and_nothing_else() {
     eventually("it has begun", || wire.count("GET", "/d/") > 0);
     warming.signal(Signal::SIGINT);
     assert_eq!(warming.wait(), 8, "{}", warming.said());
-    assert!(warming.said().contains("of 200 files"), "{}", warming.said());
+    assert!(warming.said().contains(" files, "), "{}", warming.said());
     // What was on its way arrives; then a second passes that would have brought four more.
     let mut counted = (wire.count("GET", "/d/"), originfs::clock::now());
     eventually("no more is asked", || {
@@ -170,4 +175,103 @@ fn who_asks_for_no_mount_is_told() {
     assert_eq!(originfs(["warm", "--at", text(mount.dir()), "--rate=fast"]).0, 1);
     let said = done(["warm", text(&mount.path("none/*.jpg"))]);
     assert!(said.contains("nothing matches"), "{said}");
+}
+
+/// The files in the cache of `mount` that have exactly these bytes.
+fn cached_files(mount: &Mount, bytes: &[u8]) -> Vec<PathBuf> {
+    let mut dirs = vec![mount.cache_dir()];
+    let mut found = Vec::new();
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                dirs.push(path);
+            } else if fs::read(&path).is_ok_and(|content| content == bytes) {
+                found.push(path);
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn a_flipped_byte_is_found_and_the_next_read_is_right() {
+    let Some(bucket) = Bucket::fresh() else { return };
+    let (right, broken, open) = (noise(300_000, 1), noise(300_000, 2), noise(300_000, 3));
+    for (name, bytes) in [("d/right", &right), ("d/broken", &broken), ("d/open", &open)] {
+        bucket.put(name, bytes);
+    }
+    let mount = bucket.mount_with("freshness=10m");
+    for (name, bytes) in [("d/right", &right), ("d/broken", &broken), ("d/open", &open)] {
+        assert!(mount.read(name) == *bytes);
+    }
+    let held = fs::File::open(mount.path("d/open")).unwrap();
+    for bytes in [&broken, &open] {
+        let [path] = &cached_files(&mount, bytes)[..] else { panic!("one file has these bytes") };
+        let file = fs::File::options().write(true).open(path).unwrap();
+        file.write_all_at(&[bytes[1000] ^ 1], 1000).unwrap();
+    }
+    let said = done(["cache", "verify", "--json", text(&mount.path("d"))]);
+    let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+    let paths: Vec<_> =
+        said["entries"].as_array().unwrap().iter().map(|entry| entry["path"].as_str().unwrap()).collect();
+    assert_eq!(
+        (paths, said["files"].as_u64(), said["unknown"].as_u64()),
+        (vec!["d/broken", "d/open"], Some(1), Some(0))
+    );
+    for (name, bytes) in [("d/right", &right), ("d/broken", &broken), ("d/open", &open)] {
+        assert!(mount.read(name) == *bytes, "{name}");
+    }
+    drop(held);
+    assert!(mount.read("d/open") == open);
+    assert!(done(["cache", "verify", text(mount.dir())]).contains("3 files are right"));
+}
+
+#[test]
+fn the_cache_is_shown_and_cleared_beside_what_is_open() {
+    let Some(bucket) = Bucket::fresh() else { return };
+    let bytes = noise(200_000, 4);
+    for name in ["d/a", "d/open", "e/b"] {
+        bucket.put(name, &bytes);
+    }
+    bucket.put("d/never", b"read");
+    let (mount, wire) = bucket.wired("freshness=10m");
+    let list = || -> Vec<String> {
+        let said = done(["cache", "ls", "--json", "--at", text(mount.dir())]);
+        let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+        let told = |entry: &serde_json::Value| {
+            let flag = |name: &str| entry[name].as_bool().unwrap();
+            let state = if flag("dirty") {
+                " dirty"
+            } else if flag("in_use") {
+                " in use"
+            } else {
+                ""
+            };
+            format!("{} {}{state}", entry["path"].as_str().unwrap(), entry["here"])
+        };
+        said["entries"].as_array().unwrap().iter().map(told).collect()
+    };
+    for name in ["d/a", "e/b"] {
+        mount.read(name);
+    }
+    let mut open = fs::File::open(mount.path("d/open")).unwrap();
+    let mut dirty = fs::File::create(mount.path("mine")).unwrap();
+    dirty.write_all(b"bytes").unwrap();
+    eventually("what was read is closed", || {
+        list() == ["d/a 200000", "d/open 200000 in use", "e/b 200000", "mine 5 dirty"]
+    });
+    let said = done(["cache", "clear", text(&mount.path("d"))]);
+    assert!(said.contains("in use, kept: d/open") && said.contains("1 files dropped"), "{said}");
+    assert_eq!(list(), ["d/open 200000 in use", "e/b 200000", "mine 5 dirty"]);
+    let mut read = Vec::new();
+    open.read_to_end(&mut read).unwrap();
+    assert!(read == bytes);
+    wire.take_seen();
+    assert!(mount.read("e/b") == bytes);
+    assert_eq!(asked(&wire), (0, 0, 0), "it is still here");
+    nix::unistd::close(dirty).unwrap();
+    assert_eq!(bucket.body("mine"), b"bytes");
+    done(["cache", "clear", "--at", text(mount.dir()), "mine", "e"]);
+    assert_eq!((mount.read("mine"), mount.read("e/b") == bytes), (b"bytes".to_vec(), true));
 }
