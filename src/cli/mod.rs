@@ -3,6 +3,7 @@
 mod argv;
 mod background;
 mod cache;
+mod doctor;
 pub mod help;
 mod invalidate;
 mod job;
@@ -58,6 +59,12 @@ enum Command {
     /// Look after the cache of a mount
     #[command(subcommand)]
     Cache(CacheCommand),
+    /// Check this host and its mounts, and say how to mend what is found
+    #[command(after_help = doctor::CODES)]
+    Doctor(doctor::DoctorArgs),
+    /// One check in a process of its own
+    #[command(hide = true, name = doctor::PART)]
+    DoctorPart,
     /// Show the version
     Version,
     /// What mount(8) calls as /sbin/mount.originfs
@@ -259,6 +266,8 @@ fn dispatch<E: Display>(args: &[OsString], mount: impl FnOnce(Options, Ready) ->
         Ok(cli) => cli,
         // Help and version come as errors that go to stdout.
         Err(err) if !err.use_stderr() => return err.print().map_err(Failure::system),
+        // Its code 1 says that there are warnings.
+        Err(err) if doctor::is_meant(args) => return Err(Failure::system(first_line(&err))),
         Err(err) => return Err(Failure::usage(first_line(&err))),
     };
     match cli.command {
@@ -270,6 +279,8 @@ fn dispatch<E: Display>(args: &[OsString], mount: impl FnOnce(Options, Ready) ->
         Command::Cache(command) => cache::command(&command, &mut io::stdout().lock()),
         Command::Warm(command) => warm::command(&command, &mut io::stdout().lock()),
         Command::Invalidate(command) => invalidate::command(&command, &mut io::stdout().lock()),
+        Command::Doctor(command) => doctor::command(&command, &mut io::stdout().lock()),
+        Command::DoctorPart => doctor::part(&mut io::stdin().lock(), &mut io::stdout().lock()),
         Command::Version => writeln!(io::stdout(), "originfs {}", env!("CARGO_PKG_VERSION")).map_err(Failure::system),
     }
 }

@@ -3,7 +3,7 @@
 use std::{sync::mpsc::TrySendError, time::Duration};
 
 use super::{
-    Fs, Payload, lock,
+    Fs, Payload,
     types::{Invalidation, NodeId, Told},
 };
 use crate::{
@@ -95,7 +95,7 @@ impl<S: Store> Fs<S> {
             }
         }
         drop(tree);
-        lock(&self.tickets).clear();
+        self.tickets.void();
         self.forget_below(&[key]);
         (forgot, stale)
     }
