@@ -4,16 +4,21 @@ mod apply;
 mod argv;
 mod asked;
 mod background;
+mod cache;
 mod doctor;
 pub mod help;
+mod invalidate;
+mod job;
 mod mount;
 mod place;
 mod plan;
+mod progress;
 mod remount;
 mod render;
 mod site;
 mod status;
 mod umount;
+mod warm;
 
 use std::{
     ffi::OsString,
@@ -51,6 +56,13 @@ enum Command {
     Status(StatusArgs),
     /// Show what the variables of a deployment mean on this host: buckets, mounts, options
     Plan(PlanArgs),
+    /// Fetch what nobody has asked for yet: attributes and contents, as far as there is room for them
+    Warm(WarmArgs),
+    /// Forget what this host knows of paths and of all below them, so that the bucket is asked again
+    Invalidate(InvalidateArgs),
+    /// Look after the cache of a mount
+    #[command(subcommand)]
+    Cache(CacheCommand),
     /// Check this host and its mounts, and say how to mend what is found
     #[command(after_help = doctor::CODES)]
     Doctor(doctor::DoctorArgs),
@@ -158,6 +170,77 @@ struct ApplyArgs {
     no_mount: bool,
 }
 
+#[derive(Debug, clap::Args)]
+struct WarmArgs {
+    /// Paths, or patterns (*, ? and [...] within a name, ** for any directories); everything without
+    #[arg(value_name = "PATTERN")]
+    patterns: Vec<PathBuf>,
+    /// The mount point; patterns begin there then
+    #[arg(long, value_name = "DIR")]
+    at: Option<PathBuf>,
+    /// Names and attributes, no contents
+    #[arg(long)]
+    metadata: bool,
+    /// The most bytes in a second; each request counts as 16 KiB more
+    #[arg(long, value_name = "SIZE", default_value = "32MiB")]
+    rate: String,
+    /// The most files at once
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u8).range(1..=64))]
+    jobs: u8,
+    /// For programs
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct InvalidateArgs {
+    /// Files or directories
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// The mount point; paths begin there then
+    #[arg(long, value_name = "DIR")]
+    at: Option<PathBuf>,
+    /// For programs
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum CacheCommand {
+    /// Show what is in the cache: size, share that is here, last use
+    Ls {
+        #[command(flatten)]
+        args: CacheArgs,
+        /// What comes first: by name, the largest, or the last used
+        #[arg(long, value_enum, default_value = "name")]
+        sort: Sort,
+    },
+    /// Compare what is in the cache with the checksums that the bucket tells, and drop what is broken
+    Verify(CacheArgs),
+    /// Drop what is in the cache and not in use
+    Clear(CacheArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct CacheArgs {
+    /// Paths, or patterns (*, ? and [...] within a name, ** for any directories); everything without
+    #[arg(value_name = "PATTERN")]
+    patterns: Vec<PathBuf>,
+    /// The mount point; patterns begin there then
+    #[arg(long, value_name = "DIR")]
+    at: Option<PathBuf>,
+    /// For programs
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Sort {
+    Name,
+    Size,
+    Age,
+}
+
 /// Why a command ends with something else than success.
 #[derive(Debug)]
 struct Failure {
@@ -176,6 +259,11 @@ impl Failure {
     /// The system failed (2).
     fn system(message: impl Display) -> Self {
         Self { code: 2, message: Some(message.to_string()) }
+    }
+
+    /// The user ended it (8); they know.
+    fn interrupted() -> Self {
+        Self { code: 8, message: None }
     }
 
     /// The mount failed (32).
@@ -219,6 +307,9 @@ fn dispatch<E: Display>(args: &[OsString], mount: impl FnOnce(Options, Ready) ->
         Command::Umount(command) => umount::command(&command),
         Command::Status(command) => status::command(&command, &mut io::stdout().lock()),
         Command::Plan(command) => plan::command(&command, &mut io::stdout().lock()),
+        Command::Cache(command) => cache::command(&command, &mut io::stdout().lock()),
+        Command::Warm(command) => warm::command(&command, &mut io::stdout().lock()),
+        Command::Invalidate(command) => invalidate::command(&command, &mut io::stdout().lock()),
         Command::Doctor(command) => doctor::command(&command, &mut io::stdout().lock()),
         Command::DoctorPart => doctor::part(&mut io::stdin().lock(), &mut io::stdout().lock()),
         Command::Apply(command) => apply::command(&command, &mut io::stdout().lock()),

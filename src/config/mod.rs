@@ -21,6 +21,11 @@ use crate::{
     model::{key::Prefix, patterns::Patterns},
 };
 
+/// A number of bytes as people write it: `16MiB`, `1G`, or a bare number.
+pub(crate) fn bytes(text: &str) -> Option<u64> {
+    value::size(text, 1)
+}
+
 /// Everything that one mount needs to know.
 #[derive(Clone, Debug)]
 pub struct Options {

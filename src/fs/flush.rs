@@ -157,9 +157,7 @@ impl<S: Store> Fs<S> {
             (sent, None)
         };
         let mut state = file.state.write().await;
-        if let Some(dirty) = &mut state.dirty {
-            self.told(dirty, &key, guard, sent.is_ok());
-        }
+        state.dirty.iter_mut().for_each(|dirty| self.told(dirty, &key, &mut guard, sent.is_ok()));
         let sent = sent?;
         if state.writes != before || state.dirty.is_none() {
             // Somebody writes on: what this flush was for is in the bucket, and theirs will bring the rest.
@@ -168,24 +166,24 @@ impl<S: Store> Fs<S> {
             return Ok(());
         }
         let content = content.unwrap_or_else(|| self.adopt(&key, &state, &sent.version));
-        let late = !same_headers(&sent.attr, &attr, time_set);
+        let late = (!same_headers(&sent.attr, &attr, time_set)).then(|| sent.version.clone());
         let made = Is::File(sent.version.clone());
-        let version = sent.version.clone();
         self.publish(file, &mut state, &key, sent, content);
         drop(state);
         fence.made(made);
-        if late { self.set_late(file, (&key, &version), attr, time_set).await } else { Ok(()) }
+        let Some(version) = late else { return Ok(()) };
+        self.set_late(file, (&key, &version), attr, time_set).await
     }
 
     /// What a dirty file knows of the bucket after an upload.
-    fn told(&self, dirty: &mut Dirty, key: &Key, mut guard: Guard, done: bool) {
+    fn told(&self, dirty: &mut Dirty, key: &Key, guard: &mut Guard, done: bool) {
         if done {
             // Whatever is there now is ours.
             guard.sent.clear();
             (dirty.exclusive, dirty.moved) = (false, false);
             self.settle_stub(dirty.stub.take(), key);
         }
-        guard::remember(dirty, guard.sent);
+        guard::remember(dirty, std::mem::take(&mut guard.sent));
     }
 
     /// What somebody set of an object whose upload had begun, and could not begin again. The bytes are there: if the name
@@ -193,7 +191,7 @@ impl<S: Store> Fs<S> {
     async fn set_late(
         &self,
         file: &Arc<File>,
-        (key, sent): (&Key, &Version),
+        (key, version): (&Key, &Version),
         attr: Attr,
         time_set: bool,
     ) -> Result<()> {
@@ -206,7 +204,7 @@ impl<S: Store> Fs<S> {
             atime: time(attr.atime),
             ..SetAttr::default()
         };
-        let known = match self.rewrite(key, &set, file, Some(sent)).await {
+        let known = match self.rewrite(key, &set, file, Some(version)).await {
             Err(Error::Stale | Error::NotFound) => return Ok(()),
             known => known?,
         };

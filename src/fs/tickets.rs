@@ -85,6 +85,11 @@ impl Tickets {
         Self(Mutex::new(lru(LEN)))
     }
 
+    /// No answer serves any more; who comes back after a stale open is still known.
+    pub(super) fn void(&self) {
+        lock(&self.0).iter_mut().for_each(|(_, slot)| slot.found = None);
+    }
+
     /// A lookup found a node, by a question or without one. `leads` says whether a place is the name that was looked up
     /// or may be below it.
     pub(super) fn found(&self, tid: u32, found: &Found, asked: bool, now: Instant, leads: impl FnOnce(&Place) -> bool) {

@@ -8,6 +8,7 @@ mod probing;
 mod reach;
 mod signals;
 mod table;
+mod upkeep;
 
 use std::{
     fmt, fs, io,

@@ -28,4 +28,5 @@ mod site;
 mod special;
 mod stored;
 mod strange;
+mod upkeep;
 mod writers;
