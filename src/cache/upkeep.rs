@@ -40,7 +40,7 @@ impl<S: Store> Contents<S> {
         let (part, in_use) = self.space.peek(&id);
         let file = File::open(self.dir.content(&id)).ok();
         let meta = file.as_ref().and_then(|file| file.metadata().ok());
-        match meta.filter(|meta| meta.is_file()) {
+        match meta.filter(std::fs::Metadata::is_file) {
             Some(meta) => Some(Held { bytes: meta.len(), used: Some(meta.atime().max(meta.mtime())), in_use, file }),
             None if part > 0 => Some(Held { bytes: part, used: None, in_use, file: None }),
             None => None,
