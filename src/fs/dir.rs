@@ -50,6 +50,10 @@ impl<S: Store> Fs<S> {
         let mut tree = self.tree();
         self.refresh(&mut tree, id, &key, &listing, stamp);
         if id != NodeId::ROOT && listing.is_nothing() && own.is_empty() && !self.has_local(&tree, id) {
+            // The kernel looks again, and is to find out.
+            if self.fences.holds(stamp) && tree.key(id).as_ref() == Some(&key) {
+                self.orphan(&mut tree, id, &key);
+            }
             return Err(Error::Stale);
         }
         let handle = self.snapshot(&tree, id, &listing, &own)?;

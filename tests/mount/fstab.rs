@@ -55,8 +55,9 @@ impl<'a> Host<'a> {
     fn line(&self, kind: &str, options: &str) -> String {
         let base = self.base.display();
         let Server { endpoint, .. } = self.server;
-        let all =
-            format!("endpoint={endpoint},path_style,region=us-east-1,passwd_file={base}/passwd,cache_dir={base}/cache");
+        let all = format!(
+            "endpoint={endpoint},path_style,region=us-east-1,passwd_file={base}/passwd,cache_dir={base}/cache,cache_min_free=256MiB"
+        );
         format!("{} {base}/mnt {kind} {all},{options} 0 0\n", self.source)
     }
 
@@ -200,7 +201,7 @@ fn a_line_may_name_a_file_with_the_rest() {
     let Some(bucket) = Bucket::fresh() else { return };
     let host = Host::fresh(&bucket);
     let text = format!(
-        "[options]\nendpoint = '{}'\npath_style = true\nregion = 'us-east-1'\npasswd_file = 'passwd'\ncache_dir = 'cache'\n\
+        "[options]\nendpoint = '{}'\npath_style = true\nregion = 'us-east-1'\npasswd_file = 'passwd'\ncache_dir = 'cache'\ncache_min_free = '256MiB'\n\
          read_only = true\nfile_mode = '0640'\n",
         host.server.endpoint
     );
