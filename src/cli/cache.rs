@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn a_line_tells_size_share_age_and_path() {
-        assert_eq!(line(&entry("a/b", 2048, Some(1000)), 8300), "   2.00 KiB  whole       2 h ago  a/b");
+        assert_eq!(line(&entry("a/b", 2048, Some(1000)), 8300), "   2.00 KiB  whole     2 h ago  a/b");
         assert_eq!(line(&entry("b", 512, None), 0), "   2.00 KiB    25%           -  b");
         let dirty = Entry { dirty: true, in_use: true, ..entry("c", 2048, None) };
         assert_eq!(line(&dirty, 0), "   2.00 KiB  dirty      in use  c");

@@ -16,9 +16,9 @@ use super::{
     upkeep::Upkeep,
 };
 use crate::{
-    cache::Contents,
+    cache::{Contents, OpenError},
     clock,
-    config::Options,
+    config::{CacheOptions, Options},
     fs::Fs,
     fuse::init::Kernel,
     local::{Disk, Item},
@@ -44,6 +44,12 @@ const LEFTOVERS_LIMIT: Duration = Duration::from_secs(10);
 /// systemd gives a start.
 const RENAMES_LIMIT: Duration = Duration::from_mins(1);
 
+/// How long a mount waits for the former one on its cache directory to end. What is left to do there is uploading the
+/// little that is dirty; a mount that is alive is told after no longer than anybody waits for a mount.
+const SUCCESSION: Duration = Duration::from_secs(10);
+/// Between looks at it.
+const SUCCESSION_STEP: Duration = Duration::from_millis(50);
+
 /// Between attempts to reach a bucket that was away when the mount started.
 const HEAL_PAUSE: Duration = Duration::from_secs(10);
 
@@ -60,13 +66,24 @@ pub fn mount(options: &Options, ready: impl FnOnce(Result<(), &MountError>)) -> 
     run(options, async || open(options).await, ready)
 }
 
+/// The cache, if need be after the process of a former mount has ended: umount(8) does not wait for that.
+async fn succeed(store: &Arc<Bucket>, cache: &CacheOptions) -> Result<Arc<Contents<Bucket>>, MountError> {
+    let deadline = clock::now() + SUCCESSION;
+    loop {
+        match Contents::open(Arc::clone(store), cache, Handle::current()) {
+            Err(OpenError::Locked(_)) if clock::now() < deadline => tokio::time::sleep(SUCCESSION_STEP).await,
+            opened => return opened.map_err(MountError::Cache),
+        }
+    }
+}
+
 async fn open(options: &Options) -> Result<Opened<Bucket>, MountError> {
     let prefix = options.prefix.as_str();
     let store = S3Store::connect(&options.bucket, &options.s3).await.map_err(MountError::Bucket)?;
     let reached = reach(options.mount.nofail, async || store.check(prefix).await).await?;
     let telemetry = Arc::new(Telemetry::default());
     let store = Arc::new(Counted::new(store, Arc::clone(&telemetry)));
-    let contents = Contents::open(Arc::clone(&store), &options.cache, Handle::current()).map_err(MountError::Cache)?;
+    let contents = succeed(&store, &options.cache).await?;
     // Its directory keeps what was found the last time.
     let (findings, due) =
         if reached { probing::ask(store.store(), options).await } else { (Findings::default(), false) };
