@@ -2,9 +2,8 @@
 //!
 //! open(2) comes as a LOOKUP for each name of its path, perhaps a GETATTR, and an OPEN; all of them name the thread. The
 //! OPEN needs no question of its own if the LOOKUP asked one. It means the name that was looked up, which may be
-//! another node's since. And after an OPEN that
-//! failed as stale the kernel walks the path again, asking for every name, and comes back once (fs/namei.c,
-//! `do_file_open`: `LOOKUP_REVAL`).
+//! another node's since. And after an OPEN that failed as stale the kernel walks the path again, asking for every name,
+//! and comes back once (fs/namei.c, `do_file_open`: `LOOKUP_REVAL`).
 //!
 //! A thread makes one system call at a time, so there is one slot for each, and whatever shows that another call has
 //! begun empties it: an answer must never serve a call that began after it was asked for. Nothing shows it when a call
@@ -87,7 +86,10 @@ impl Tickets {
 
     /// No answer serves any more; who comes back after a stale open is still known.
     pub(super) fn void(&self) {
-        lock(&self.0).iter_mut().for_each(|(_, slot)| slot.found = None);
+        for (_, slot) in lock(&self.0).iter_mut() {
+            slot.found = None;
+            slot.back.iter_mut().for_each(|back| back.now = None);
+        }
     }
 
     /// A lookup found a node, by a question or without one. `leads` says whether a place is the name that was looked up
@@ -233,6 +235,16 @@ mod tests {
         tickets.failed(1, true, now);
         tickets.failed(1, true, now);
         assert!(!open(&tickets, "f", now).again, "it failed for good");
+    }
+
+    #[test]
+    fn what_is_forgotten_serves_nobody_and_who_comes_back_is_known() {
+        let (tickets, now) = (Tickets::new(), crate::clock::now());
+        tickets.comes_back(1, Some(place("f")), Some(ID), now);
+        look(&tickets, "f", ID, true, now);
+        tickets.void();
+        assert!(!tickets.reopens(1, ID, now) && !tickets.glances(1, ID, now));
+        assert_eq!(open(&tickets, "f", now), Ticket { again: true, ..Ticket::default() });
     }
 
     /// Else one process would get what another one asked for.
