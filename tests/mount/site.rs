@@ -234,8 +234,10 @@ fn what_a_directory_holds_is_not_hidden() {
     let host = Host::fresh(&bucket, &site).with("DIRECTORIES_TO_MOUNT=wp-content.uploads:images");
     fs::create_dir_all(host.path(UPLOADS).join("2026/11")).unwrap();
     let (code, said) = host.said(&[]);
-    let fix =
-        format!("originfs: mount /{UPLOADS}: it holds 1 names that the mount would hide: originfs adopt /{UPLOADS}");
+    let fix = format!(
+        "originfs: mount /{UPLOADS}: it holds 1 names that the mount would hide: move them away, apply again, and move them \
+         into the mount"
+    );
     assert!(code == 32 && said.lines().any(|line| line == fix), "{code} {said}");
     assert!(host.path(UPLOADS).join("2026/11").exists());
     let fstab = host.text("etc/fstab");

@@ -33,7 +33,9 @@ pub(super) fn mount(boot: Boot, job: &Job<'_>, files: &Files<'_>, report: &mut R
             }
         } else if !mount.is_clear() {
             let names = mount.plan.holds;
-            let note = format!("it holds {names} names that the mount would hide: originfs adopt {shown}");
+            let note = format!(
+                "it holds {names} names that the mount would hide: move them away, apply again, and move them into the mount"
+            );
             report.note(State::Failed, "mount", shown, note);
         } else if files.dry_run {
             report.add(State::Mounted, "mount", shown);
