@@ -13,6 +13,7 @@
 pub mod access;
 pub mod apache;
 pub mod bucket;
+mod directive;
 pub mod exposure;
 pub mod files;
 pub mod finding;

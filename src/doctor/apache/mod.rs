@@ -9,11 +9,11 @@ use std::path::Path;
 use regex_lite::RegexBuilder;
 
 use super::{
+    directive::Directive,
     files::{self, Files},
     finding::{Finding, about},
     sites::{self, PHP_PROBE, Root},
 };
-use parse::Directive;
 
 /// The main files of Debian and of Red Hat, and where relative includes start.
 const MAINS: [(&str, &str); 2] =

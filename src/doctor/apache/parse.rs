@@ -6,29 +6,15 @@ use std::{
     vec,
 };
 
-use super::super::files::{self, Files};
+use super::super::{
+    directive::Directive,
+    files::{self, Files},
+};
 
 /// Files that include each other; Apache has the same kind of limit.
 const DEPTH_MAX: u32 = 20;
 
-/// A directive, or a section whose name begins with `<`. What is included, and what is in a condition that may hold,
-/// stands in place.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub(super) struct Directive {
-    pub(super) name: String,
-    pub(super) args: Vec<String>,
-    pub(super) block: Vec<Directive>,
-    /// `FILE:LINE`.
-    pub(super) place: String,
-}
-
-impl Directive {
-    pub(super) fn is(&self, name: &str) -> bool {
-        self.name.eq_ignore_ascii_case(name)
-    }
-}
-
-/// The directives of a file; relative paths start at `base`. `None`: it cannot be read.
+/// The directives of a file, those in a condition that may hold in its place, too; relative paths start at `base`. `None`: it cannot be read.
 pub(super) fn read(files: &impl Files, path: &Path, base: &Path) -> Option<Vec<Directive>> {
     Some(without_conditions(read_one(files, path, base, 0)?, &mut Vec::new()))
 }

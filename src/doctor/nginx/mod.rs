@@ -11,11 +11,11 @@ mod tests;
 use std::path::{Path, PathBuf};
 
 use super::{
+    directive::Directive,
     files::{self, Files},
     finding::{Finding, about},
     sites::{self, PHP_PROBE, Root},
 };
-use parse::Directive;
 use serve::{Answer, Served};
 
 /// Where every distribution has it.

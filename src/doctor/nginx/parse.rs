@@ -2,20 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use super::super::files::{self, Files};
+use super::super::{
+    directive::Directive,
+    files::{self, Files},
+};
 
 /// Files that include each other: nginx itself has no limit, an endless one would be a mistake.
 const DEPTH_MAX: u32 = 16;
-
-/// A directive, with what is included in place.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub(super) struct Directive {
-    pub(super) name: String,
-    pub(super) args: Vec<String>,
-    pub(super) block: Vec<Directive>,
-    /// `FILE:LINE`.
-    pub(super) place: String,
-}
 
 /// The directives of a file. `None`: it cannot be read.
 pub(super) fn read(files: &impl Files, path: &Path) -> Option<Vec<Directive>> {

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use regex_lite::RegexBuilder;
 
-use super::{
-    super::files::{self, Files},
-    parse::Directive,
+use super::super::{
+    directive::Directive,
+    files::{self, Files},
 };
 
 /// What becomes of a request for a file.

@@ -2,6 +2,12 @@
 
 use super::*;
 
+/// Two hosts; the first one may show attributes that are a second old.
+fn relaxed_and_strict() -> [Host; 2] {
+    let bucket = bucket();
+    [Host::with(&bucket, FsOptions { freshness: Freshness::default(), ..options() }), Host::new(&bucket)]
+}
+
 const APPEND: OpenMode = OpenMode { append: true, ..WRITE };
 
 #[tokio::test]
@@ -68,8 +74,7 @@ async fn an_open_after_one_that_failed_asks_again() {
 /// The kernel does not come back to an open when the name is gone by then.
 #[tokio::test]
 async fn an_open_that_was_given_up_leaves_nothing_to_the_next() {
-    let bucket = bucket();
-    let [a, h] = [Host::with(&bucket, FsOptions { freshness: Freshness::default(), ..options() }), Host::new(&bucket)];
+    let [a, h] = relaxed_and_strict();
     for name in ["gone", "f"] {
         h.write(name, b"1").await.unwrap();
     }
@@ -93,8 +98,7 @@ async fn an_open_that_was_given_up_leaves_nothing_to_the_next() {
 /// Nor when a signal ends the call; the next one may be an open of the same name.
 #[tokio::test]
 async fn what_was_fetched_for_an_open_serves_no_later_one() {
-    let bucket = bucket();
-    let [a, h] = [Host::with(&bucket, FsOptions { freshness: Freshness::default(), ..options() }), Host::new(&bucket)];
+    let [a, h] = relaxed_and_strict();
     for name in ["f", "other"] {
         h.write(name, b"1").await.unwrap();
     }
@@ -111,8 +115,7 @@ async fn what_was_fetched_for_an_open_serves_no_later_one() {
 /// An open means the name: that another one has its node now does not make it current.
 #[tokio::test]
 async fn an_open_of_what_was_renamed_meanwhile_looks_again() {
-    let bucket = bucket();
-    let [a, h] = [Host::with(&bucket, FsOptions { freshness: Freshness::default(), ..options() }), Host::new(&bucket)];
+    let [a, h] = relaxed_and_strict();
     a.mkdir("d").await.unwrap();
     a.write("d/f", b"1").await.unwrap();
     for (from, to, f) in [("d/f", "d/g", "d/f"), ("d", "e", "d/f")] {
@@ -163,8 +166,7 @@ async fn what_a_dirty_file_replaced_goes_with_it() {
 /// opendir(3) of a directory that another host took away: the kernel looks again, and learns that it is gone.
 #[tokio::test]
 async fn a_directory_that_is_gone_is_absent_at_the_second_look() {
-    let bucket = bucket();
-    let [a, h] = [Host::with(&bucket, FsOptions { freshness: Freshness::default(), ..options() }), Host::new(&bucket)];
+    let [a, h] = relaxed_and_strict();
     h.mkdir("d").await.unwrap();
     h.write("d/f", b"1").await.unwrap();
     assert_eq!(a.ls("d").await.unwrap(), ["f"]);
