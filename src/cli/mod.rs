@@ -4,6 +4,7 @@ mod argv;
 mod background;
 pub mod help;
 mod mount;
+mod pages;
 mod place;
 mod plan;
 mod render;
@@ -51,6 +52,9 @@ enum Command {
     /// What mount(8) calls as /sbin/mount.originfs
     #[command(hide = true, name = argv::HELPER)]
     Helper(HelperArgs),
+    /// Write the manual pages and the completions of shells, for packages
+    #[command(hide = true)]
+    Pages(PagesArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -99,6 +103,9 @@ struct UmountArgs {
     /// Detach it now, also while files are open; its process ends when they are closed
     #[arg(short, long)]
     lazy: bool,
+    /// Only if its process is gone ("Transport endpoint is not connected"); nothing else is touched
+    #[arg(long, conflicts_with = "lazy")]
+    dead: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -118,6 +125,12 @@ struct PlanArgs {
     /// For programs
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct PagesArgs {
+    /// What /usr/share is in the end
+    share: PathBuf,
 }
 
 /// Why a command ends with something else than success.
@@ -179,6 +192,7 @@ fn dispatch<E: Display>(args: &[OsString], mount: impl FnOnce(Options, Ready) ->
         Command::Umount(command) => umount::command(&command),
         Command::Status(command) => status::command(&command, &mut io::stdout().lock()),
         Command::Plan(command) => plan::command(&command, &mut io::stdout().lock()),
+        Command::Pages(command) => pages::command(&command),
         Command::Version => writeln!(io::stdout(), "originfs {}", env!("CARGO_PKG_VERSION")).map_err(Failure::system),
     }
 }

@@ -19,10 +19,7 @@ use crate::config::Options;
 /// A mount of ours whose process is gone ("Transport endpoint is not connected") is taken away first.
 pub(super) fn check(options: &Options) -> Result<PathBuf, MountError> {
     let wanted = &options.mountpoint;
-    // The one question that the kernel passes on every time: names and attributes it may have from a dead process.
-    if statvfs(wanted) == Err(Errno::ENOTCONN) {
-        clear_stale(wanted)?;
-    }
+    clear_dead(wanted)?;
     let point = wanted.canonicalize().map_err(|err| refuse(wanted, err))?;
     if let Some(row) = table::top(&point).map_err(|err| refuse(&point, err))?
         && row.kind == TYPE
@@ -44,15 +41,21 @@ pub(super) fn check(options: &Options) -> Result<PathBuf, MountError> {
     Ok(point)
 }
 
-/// Takes away a mount whose process is gone.
-fn clear_stale(wanted: &Path) -> Result<(), MountError> {
+/// Takes away a mount of ours whose process is gone, and tells whether there was one. A dead mount of something else is
+/// an error.
+pub fn clear_dead(wanted: &Path) -> Result<bool, MountError> {
+    // The one question that the kernel passes on every time: names and attributes it may have from a dead process.
+    if statvfs(wanted) != Err(Errno::ENOTCONN) {
+        return Ok(false);
+    }
     let point = wanted.canonicalize().map_err(|err| refuse(wanted, err))?;
     let row = table::top(&point).map_err(|err| refuse(&point, err))?;
     if row.is_none_or(|row| row.kind != TYPE) {
         return Err(refuse(&point, "a mount of something else there is dead; unmount it first"));
     }
     log::warn!("{}: the process of an earlier mount is gone; taking the mount away", point.display());
-    detach(&point).map_err(|err| refuse(&point, err))
+    detach(&point).map_err(|err| refuse(&point, err))?;
+    Ok(true)
 }
 
 /// Resolves as much of `path` as exists; the rest is still to be made.

@@ -42,7 +42,7 @@ impl Ready {
         {
             log::warn!("cannot tell the parent process that the mount is ready: {err}");
         }
-        systemd(&format!("READY=1\nMAINPID={}", process::id()));
+        systemd(&format!("READY=1\nMAINPID={}\nSTATUS=serving", process::id()));
     }
 }
 
@@ -62,6 +62,16 @@ pub fn systemd(state: &str) {
     if let Err(err) = send(socket.as_bytes(), state) {
         log::warn!("cannot notify systemd: {err}");
     }
+}
+
+/// What the process is doing, for `systemctl status`.
+pub fn say(status: &str) {
+    systemd(&line(status));
+}
+
+/// A line break in a message of a server must not begin another assignment.
+fn line(status: &str) -> String {
+    format!("STATUS={}", status.replace(|c: char| c.is_control(), " "))
 }
 
 /// A name that begins with `@` is abstract (unix(7)).
@@ -107,6 +117,11 @@ mod tests {
     fn systemd_hears_on_an_abstract_name() {
         let name = format!("originfs-notify-{}", process::id());
         check(format!("@{name}").as_bytes(), &SocketAddr::from_abstract_name(&name).unwrap());
+    }
+
+    #[test]
+    fn a_status_is_one_assignment() {
+        assert_eq!(line("timed out\nREADY=1"), "STATUS=timed out READY=1");
     }
 
     #[test]
