@@ -151,6 +151,7 @@ fn start<S: Store>(
             signal = signals.stop() => Err(MountError::Stopped(signal)),
         }
     })?;
+    point::clear(&point, options)?;
     let mounted = Mounted::start(options, &point, runtime.handle(), opened)?;
     mounted.answers()?;
     let alive = alive::tell(&mounted, runtime.handle()).map_err(|err| MountError::Host("threads", err))?;

@@ -22,6 +22,7 @@ mod peers;
 mod program;
 mod recovery;
 mod renames;
+mod service;
 mod special;
 mod stored;
 mod strange;
