@@ -38,10 +38,7 @@ fn all() -> io::Result<Vec<(PathBuf, Vec<u8>)>> {
     let mut whole = definition();
     whole.build();
     let mut files = vec![(PathBuf::from("man/man1/originfs.1"), page(&whole, "1")?)];
-    for command in whole.get_subcommands().filter(|command| !command.is_hide_set()) {
-        let path = format!("man/man1/originfs-{}.1", command.get_name());
-        files.push((PathBuf::from(path), page(command, "1")?));
-    }
+    add_below(&whole, "originfs", &mut files)?;
     files.push((PathBuf::from("man/man8/mount.originfs.8"), page(&helper(), "8")?));
     files.push((PathBuf::from("man/man8/mount.fuse.originfs.8"), b".so man8/mount.originfs.8\n".to_vec()));
     for (shell, path) in SHELLS {
@@ -50,6 +47,16 @@ fn all() -> io::Result<Vec<(PathBuf, Vec<u8>)>> {
         files.push((Path::new(path).to_owned(), text));
     }
     Ok(files)
+}
+
+/// The pages of the commands below `command`, and of those below them.
+fn add_below(command: &Command, name: &str, files: &mut Vec<(PathBuf, Vec<u8>)>) -> io::Result<()> {
+    for command in command.get_subcommands().filter(|command| !command.is_hide_set() && command.get_name() != "help") {
+        let name = format!("{name}-{}", command.get_name());
+        files.push((PathBuf::from(format!("man/man1/{name}.1")), page(command, "1")?));
+        add_below(command, &name, files)?;
+    }
+    Ok(())
 }
 
 /// The command line, with the options of a mount where they can be given. Parsing leaves them to the table.
@@ -114,12 +121,14 @@ mod tests {
 
     #[test]
     fn every_command_has_a_page_and_hidden_ones_have_none() {
-        let names: Vec<_> = Cli::command().get_subcommands().map(|command| command.get_name().to_owned()).collect();
-        for name in names {
-            let path = PathBuf::from(format!("man/man1/originfs-{name}.1"));
-            let hidden = ["mount-helper", "pages"].contains(&name.as_str());
-            assert_eq!(all().unwrap().iter().any(|(at, _)| *at == path), !hidden, "{name}");
+        let files = all().unwrap();
+        let cli = Cli::command();
+        assert!(cli.get_subcommands().any(Command::is_hide_set));
+        for command in cli.get_subcommands() {
+            let path = PathBuf::from(format!("man/man1/originfs-{}.1", command.get_name()));
+            assert_eq!(files.iter().any(|(at, _)| *at == path), !command.is_hide_set(), "{}", command.get_name());
         }
+        assert!(files.iter().any(|(at, _)| at.ends_with("originfs-cache-ls.1")));
         assert!(text("man/man1/originfs.1").contains("originfs\\-mount(1)"));
     }
 

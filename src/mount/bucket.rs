@@ -13,6 +13,7 @@ use super::{
     probing::{self, Findings},
     reach::reach,
     run,
+    upkeep::Upkeep,
 };
 use crate::{
     cache::Contents,
@@ -150,18 +151,16 @@ struct Source {
     found: Arc<Mutex<Findings>>,
 }
 
-/// Answers `originfs status` for as long as the runtime lives. A mount without it is still a mount.
+/// Answers `originfs status` and does what other commands say, for as long as the runtime lives. A mount without it is still a mount.
 fn tell(source: Source, fs: Arc<Fs<Bucket>>, kernel: Kernel) {
     let bound = control::directory()
         .map(|directory| control::path(&directory, &source.options.mountpoint))
         .and_then(|path| control::Socket::bind(&path));
     match bound {
         Ok(socket) => {
-            let source = Arc::new(source);
-            drop(tokio::spawn(control::serve(socket, move || {
-                let status = source.status(&fs, &kernel);
-                async move { status }
-            })));
+            let here = Arc::clone(&fs);
+            let status = Box::new(move || source.status(&here, &kernel));
+            drop(tokio::spawn(control::serve(socket, Upkeep { fs, status })));
         }
         Err(err) => log::warn!("no status of this mount: {err}"),
     }
@@ -197,6 +196,7 @@ impl Source {
                 pid: std::process::id(),
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 since: self.since,
+                read_only: self.options.fs.read_only,
             },
             freshness: status::freshness(self.options.fs.freshness),
             passthrough: Passthrough { on: passthrough.is_ok(), why: passthrough.err() },

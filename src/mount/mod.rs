@@ -9,6 +9,7 @@ mod probing;
 mod reach;
 mod signals;
 mod table;
+mod upkeep;
 
 use std::{
     fmt, fs, io,
@@ -47,6 +48,7 @@ use attach::{Attached, How, Unmounted, attach};
 pub use bucket::mount;
 pub use point::clear_dead;
 use signals::Signals;
+pub use table::TYPE;
 
 /// Threads that read the kernel's requests. They only decode and answer from memory; more of them make that slower.
 const SESSION_THREADS: usize = 2;

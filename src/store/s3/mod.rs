@@ -1,11 +1,13 @@
 //! The [`Store`] of a real bucket, over the AWS SDK. Nothing of the SDK is visible outside.
 //!
 //! `call` retries within the deadline, `fault` says what errors mean, `keyring` holds the credentials, `read` and
-//! `write` are the operations, `check` tells at mount why a bucket cannot be used.
+//! `write` are the operations, `check` tells at mount why a bucket cannot be used, `clock` what time the server has.
 
 mod call;
 mod check;
 mod client;
+mod clock;
+mod create;
 mod fault;
 mod keyring;
 mod multipart;
@@ -31,12 +33,12 @@ use aws_sdk_s3::{
 use bytes::Bytes;
 use lru::LruCache;
 
-pub use self::check::CheckError;
 use self::{
     call::{Limits, Pace},
     client::Connection,
     fault::Fault,
 };
+pub use self::{check::CheckError, create::Creation};
 use super::{
     Copy, Get, Got, Headers, List, Object, Page, Part, Require, Store, Stored, Upload,
     operation::{OPERATION, operation_id},

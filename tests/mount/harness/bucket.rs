@@ -50,7 +50,24 @@ impl Bucket {
 
     /// On a server of its own, which the test may break. `None` where that cannot be.
     pub(crate) fn alone() -> Option<Self> {
-        own().map(Self::on)
+        own(&[]).map(Self::on)
+    }
+
+    /// On a server of its own that lets everybody read its objects. `None` where that cannot be.
+    pub(crate) fn public() -> Option<Self> {
+        let server = own(&["--public-read=originfs-test"])?;
+        Some(Self { name: server.bucket.clone(), ..Self::on(server) })
+    }
+
+    /// One that nobody made yet, on a server that makes them cheaply. `None` where that cannot be.
+    pub(crate) fn to_be(name: &str) -> Option<Self> {
+        let fresh = Self::fresh().filter(|bucket| bucket.server.kind == Kind::Dev)?;
+        Some(Self { name: name.to_owned(), prefix: String::new(), ..fresh })
+    }
+
+    /// Whether there is such a bucket.
+    pub(crate) fn exists(&self) -> bool {
+        self.runtime.block_on(self.client.head_bucket().bucket(&self.name).send()).is_ok()
     }
 
     fn on(server: &'static Server) -> Self {
