@@ -21,7 +21,8 @@ pub(super) fn options() -> String {
     text
 }
 
-fn value(row: &Row) -> String {
+/// What stands for the value of an option.
+pub(super) fn value(row: &Row) -> String {
     match row.kind {
         Kind::Flag => "BOOL".to_owned(),
         Kind::Size { .. } => "SIZE".to_owned(),

@@ -10,6 +10,7 @@ pub mod help;
 mod invalidate;
 mod job;
 mod mount;
+mod pages;
 mod place;
 mod plan;
 mod progress;
@@ -76,6 +77,9 @@ enum Command {
     /// What mount(8) calls as /sbin/mount.originfs
     #[command(hide = true, name = argv::HELPER)]
     Helper(HelperArgs),
+    /// Write the manual pages and the completions of shells, for packages
+    #[command(hide = true)]
+    Pages(PagesArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -124,6 +128,9 @@ struct UmountArgs {
     /// Detach it now, also while files are open; its process ends when they are closed
     #[arg(short, long)]
     lazy: bool,
+    /// Only if its process is gone ("Transport endpoint is not connected"); nothing else is touched
+    #[arg(long, conflicts_with = "lazy")]
+    dead: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -241,6 +248,12 @@ enum Sort {
     Age,
 }
 
+#[derive(Debug, clap::Args)]
+struct PagesArgs {
+    /// What /usr/share is in the end
+    share: PathBuf,
+}
+
 /// Why a command ends with something else than success.
 #[derive(Debug)]
 struct Failure {
@@ -307,6 +320,7 @@ fn dispatch<E: Display>(args: &[OsString], mount: impl FnOnce(Options, Ready) ->
         Command::Umount(command) => umount::command(&command),
         Command::Status(command) => status::command(&command, &mut io::stdout().lock()),
         Command::Plan(command) => plan::command(&command, &mut io::stdout().lock()),
+        Command::Pages(command) => pages::command(&command),
         Command::Cache(command) => cache::command(&command, &mut io::stdout().lock()),
         Command::Warm(command) => warm::command(&command, &mut io::stdout().lock()),
         Command::Invalidate(command) => invalidate::command(&command, &mut io::stdout().lock()),

@@ -17,7 +17,7 @@ use nix::{
 };
 
 use super::{Failure, UmountArgs, place};
-use crate::{clock, telemetry::control};
+use crate::{clock, mount, telemetry::control};
 
 /// How long the process behind the mount may take to end: it flushes what is left.
 const END_WAIT: Duration = Duration::from_mins(1);
@@ -27,6 +27,9 @@ const END_STEP: Duration = Duration::from_millis(5);
 pub(super) fn command(command: &UmountArgs) -> Result<(), Failure> {
     let shown = command.dir.display();
     let dir = place::resolve(&command.dir).map_err(|err| Failure::usage(format!("{shown}: {err}")))?;
+    if command.dead {
+        return mount::clear_dead(&dir).map(drop).map_err(Failure::mount);
+    }
     // Before: the socket is gone by the time the process is.
     let process = control::directory().and_then(|sockets| UnixStream::connect(control::path(&sockets, &dir))).ok();
     let unmount = if geteuid().is_root() { unmount } else { ask_fusermount };

@@ -74,6 +74,11 @@ pub(super) fn detach(point: &Path) -> io::Result<()> {
 }
 
 impl Attached {
+    /// Unique while it is mounted.
+    pub(super) fn id(&self) -> u64 {
+        self.row.id
+    }
+
     /// The device number's minor part: its name below /sys/fs/fuse/connections.
     pub(super) fn minor(&self) -> u32 {
         self.row.minor

@@ -1,6 +1,7 @@
 //! The life of a mount: the checks before it, the order in which everything starts, and what is saved at its end.
 //! The only place that knows this order.
 
+mod alive;
 mod attach;
 mod bucket;
 mod point;
@@ -40,9 +41,12 @@ use crate::{
         notify::{self, Notifying},
     },
     store::{Store, s3::CheckError},
+    telemetry::ready,
 };
+use alive::Alive;
 use attach::{Attached, How, Unmounted, attach};
 pub use bucket::mount;
+pub use point::clear_dead;
 use signals::Signals;
 pub use table::TYPE;
 
@@ -121,7 +125,7 @@ pub fn run<S: Store>(
     std::panic::set_hook(Box::new(|panic| log::error!("{panic}")));
     let started = start(options, open);
     ready(started.as_ref().map(|_| ()));
-    let (runtime, mut signals, mounted) = started?;
+    let (runtime, mut signals, mounted, alive) = started?;
     let why = runtime.block_on(async {
         tokio::select! {
             signal = signals.stop() => signal,
@@ -129,13 +133,17 @@ pub fn run<S: Store>(
         }
     });
     log::info!("{}: {why}, stopping", mounted.point.display());
+    // From here on systemd waits for the end, and no longer for signs of life.
+    ready::systemd("STOPPING=1");
+    ready::say("saving what is not in the bucket yet, and unmounting");
+    drop(alive);
     Ok(mounted.stop(runtime.handle()))
 }
 
 fn start<S: Store>(
     options: &Options,
     open: impl AsyncFnOnce() -> Result<Opened<S>, MountError>,
-) -> Result<(Runtime, Signals, Mounted<S>), MountError> {
+) -> Result<(Runtime, Signals, Mounted<S>, Alive), MountError> {
     let point = point::check(options)?;
     let runtime = runtime().map_err(|err| MountError::Host("threads", err))?;
     let mut signals = Signals::new(&runtime).map_err(|err| MountError::Host("signals", err))?;
@@ -145,10 +153,12 @@ fn start<S: Store>(
             signal = signals.stop() => Err(MountError::Stopped(signal)),
         }
     })?;
+    point::clear(&point, options)?;
     let mounted = Mounted::start(options, &point, runtime.handle(), opened)?;
     mounted.answers()?;
+    let alive = alive::tell(&mounted, runtime.handle()).map_err(|err| MountError::Host("threads", err))?;
     log::info!("{} is mounted at {}", options.mount.fsname, point.display());
-    Ok((runtime, signals, mounted))
+    Ok((runtime, signals, mounted, alive))
 }
 
 /// Two to four threads: they wait for the network and copy bytes, and the host belongs to the web server.

@@ -14,28 +14,15 @@ use super::{
 };
 use crate::config::Options;
 
-/// The mount point without symbolic links: a directory that may be mounted over.
-///
-/// A mount of ours whose process is gone ("Transport endpoint is not connected") is taken away first.
+/// The mount point without symbolic links: a directory that may be mounted over, or a mount of ours whose process is
+/// gone ("Transport endpoint is not connected"). That one stays until [`clear`]: its errors are the truth, where an empty
+/// directory would be a lie, and a place for files that the next mount hides.
 pub(super) fn check(options: &Options) -> Result<PathBuf, MountError> {
     let wanted = &options.mountpoint;
-    // The one question that the kernel passes on every time: names and attributes it may have from a dead process.
-    if statvfs(wanted) == Err(Errno::ENOTCONN) {
-        clear_stale(wanted)?;
-    }
+    let dead = is_dead(wanted)?;
     let point = wanted.canonicalize().map_err(|err| refuse(wanted, err))?;
-    if let Some(row) = table::top(&point).map_err(|err| refuse(&point, err))?
-        && row.kind == TYPE
-    {
-        let source = row.source.to_string_lossy().into_owned();
-        return Err(MountError::Mounted { same: source == options.mount.fsname, source, point });
-    }
-    if !point.metadata().map_err(|err| refuse(&point, err))?.is_dir() {
-        return Err(refuse(&point, "not a directory"));
-    }
-    let mut entries = fs::read_dir(&point).map_err(|err| refuse(&point, err))?;
-    if !options.mount.nonempty && entries.next().is_some() {
-        return Err(refuse(&point, "not empty; the mount would hide what is there (option `nonempty` allows it)"));
+    if !dead {
+        check_free(&point, options)?;
     }
     let cache = resolve(&options.cache.dir).map_err(|err| refuse(&options.cache.dir, err))?;
     if cache.starts_with(&point) || point.starts_with(&cache) {
@@ -44,15 +31,54 @@ pub(super) fn check(options: &Options) -> Result<PathBuf, MountError> {
     Ok(point)
 }
 
-/// Takes away a mount whose process is gone.
-fn clear_stale(wanted: &Path) -> Result<(), MountError> {
+/// Takes away the dead mount that [`check`] let stay, if there is one, and checks what was below it. To be called when
+/// the new mount can take its place at once.
+pub(super) fn clear(point: &Path, options: &Options) -> Result<(), MountError> {
+    if clear_dead(point)? { check_free(point, options) } else { Ok(()) }
+}
+
+fn check_free(point: &Path, options: &Options) -> Result<(), MountError> {
+    if let Some(row) = table::top(point).map_err(|err| refuse(point, err))?
+        && row.kind == TYPE
+    {
+        let source = row.source.to_string_lossy().into_owned();
+        let same = source == options.mount.fsname;
+        return Err(MountError::Mounted { point: point.to_owned(), source, same });
+    }
+    if !point.metadata().map_err(|err| refuse(point, err))?.is_dir() {
+        return Err(refuse(point, "not a directory"));
+    }
+    let mut entries = fs::read_dir(point).map_err(|err| refuse(point, err))?;
+    if !options.mount.nonempty && entries.next().is_some() {
+        return Err(refuse(point, "not empty; the mount would hide what is there (option `nonempty` allows it)"));
+    }
+    Ok(())
+}
+
+/// Takes away a mount of ours whose process is gone, and tells whether there was one. A dead mount of something else is
+/// an error.
+pub fn clear_dead(wanted: &Path) -> Result<bool, MountError> {
+    if !is_dead(wanted)? {
+        return Ok(false);
+    }
+    let point = wanted.canonicalize().map_err(|err| refuse(wanted, err))?;
+    log::warn!("{}: the process of an earlier mount is gone; taking the mount away", point.display());
+    detach(&point).map_err(|err| refuse(&point, err))?;
+    Ok(true)
+}
+
+/// Whether a mount of ours is there whose process is gone.
+fn is_dead(wanted: &Path) -> Result<bool, MountError> {
+    // The one question that the kernel passes on every time: names and attributes it may have from a dead process.
+    if statvfs(wanted) != Err(Errno::ENOTCONN) {
+        return Ok(false);
+    }
     let point = wanted.canonicalize().map_err(|err| refuse(wanted, err))?;
     let row = table::top(&point).map_err(|err| refuse(&point, err))?;
     if row.is_none_or(|row| row.kind != TYPE) {
         return Err(refuse(&point, "a mount of something else there is dead; unmount it first"));
     }
-    log::warn!("{}: the process of an earlier mount is gone; taking the mount away", point.display());
-    detach(&point).map_err(|err| refuse(&point, err))
+    Ok(true)
 }
 
 /// Resolves as much of `path` as exists; the rest is still to be made.

@@ -5,7 +5,7 @@ use std::{pin::pin, time::Duration};
 use tokio::time::sleep;
 
 use super::MountError;
-use crate::store::s3::CheckError;
+use crate::{store::s3::CheckError, telemetry::ready};
 
 /// How long a bucket may be out of reach when a mount starts: about what a host needs to get its network at boot, and
 /// well below the 90 s after which systemd gives up.
@@ -28,6 +28,7 @@ pub(super) async fn reach(nofail: bool, check: impl AsyncFn() -> Result<(), Chec
             Err(err) => return Err(MountError::Check(err)),
         };
         log::warn!("the bucket cannot be reached yet: {cause}");
+        ready::say(&format!("waiting for the bucket: {cause}"));
         tokio::select! {
             biased;
             () = &mut patience => {

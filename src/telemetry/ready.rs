@@ -12,10 +12,15 @@ use std::{
     },
     path::Path,
     process,
+    time::Duration,
 };
 
 /// What the background process says on its stdout when the mount answers.
 pub const WORD: &str = "ready";
+
+/// How long a message to systemd may wait for room in its queue. A mount has to end also while systemd is stuck, and
+/// one that waits longer than this has no use for what it would say.
+const SEND_LIMIT: Duration = Duration::from_secs(2);
 
 /// Held by the mount until it answers.
 #[derive(Debug)]
@@ -42,7 +47,7 @@ impl Ready {
         {
             log::warn!("cannot tell the parent process that the mount is ready: {err}");
         }
-        systemd(&format!("READY=1\nMAINPID={}", process::id()));
+        systemd(&format!("READY=1\nMAINPID={}\nSTATUS=serving", process::id()));
     }
 }
 
@@ -64,23 +69,35 @@ pub fn systemd(state: &str) {
     }
 }
 
+/// What the process is doing, for `systemctl status`.
+pub fn say(status: &str) {
+    systemd(&line(status));
+}
+
+/// A line break in a message of a server must not begin another assignment.
+fn line(status: &str) -> String {
+    format!("STATUS={}", status.replace(|c: char| c.is_control(), " "))
+}
+
 /// A name that begins with `@` is abstract (unix(7)).
 fn send(socket: &[u8], state: &str) -> io::Result<()> {
     let address = match socket.strip_prefix(b"@") {
         Some(name) => SocketAddr::from_abstract_name(name)?,
         None => SocketAddr::from_pathname(Path::new(std::ffi::OsStr::from_bytes(socket)))?,
     };
-    UnixDatagram::unbound()?.send_to_addr(state.as_bytes(), &address).map(drop)
+    let ours = UnixDatagram::unbound()?;
+    ours.set_write_timeout(Some(SEND_LIMIT))?;
+    ours.send_to_addr(state.as_bytes(), &address).map(drop)
 }
 
 /// How often systemd wants to hear `WATCHDOG=1`, if at all: half of what it allows (`sd_watchdog_enabled(3)`).
-pub fn watchdog_interval() -> Option<std::time::Duration> {
+pub fn watchdog_interval() -> Option<Duration> {
     let ours = |pid: String| pid.parse() == Ok(process::id());
     if !env::var("WATCHDOG_PID").map_or(true, ours) {
         return None;
     }
     let micros: u64 = env::var("WATCHDOG_USEC").ok()?.parse().ok()?;
-    (micros > 0).then(|| std::time::Duration::from_micros(micros / 2))
+    (micros > 0).then(|| Duration::from_micros(micros / 2))
 }
 
 #[cfg(test)]
@@ -107,6 +124,20 @@ mod tests {
     fn systemd_hears_on_an_abstract_name() {
         let name = format!("originfs-notify-{}", process::id());
         check(format!("@{name}").as_bytes(), &SocketAddr::from_abstract_name(&name).unwrap());
+    }
+
+    #[test]
+    fn a_status_is_one_assignment() {
+        assert_eq!(line("timed out\nREADY=1"), "STATUS=timed out READY=1");
+    }
+
+    #[test]
+    fn nobody_who_listens_is_an_error_and_no_hang() {
+        let name = format!("originfs-deaf-{}", process::id());
+        let _deaf = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
+        // The queue holds net.unix.max_dgram_qlen messages, 10 by default and hardly ever more than 10,000.
+        let full = (0..10_000).find_map(|_| send(format!("@{name}").as_bytes(), "WATCHDOG=1").err());
+        assert_eq!(full.map(|err| err.kind()), Some(io::ErrorKind::WouldBlock));
     }
 
     #[test]

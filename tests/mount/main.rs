@@ -24,6 +24,7 @@ mod peers;
 mod program;
 mod recovery;
 mod renames;
+mod service;
 mod site;
 mod special;
 mod stored;
