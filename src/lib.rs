@@ -6,6 +6,7 @@
 //! `config` beneath all.
 //!
 //! - [`cli`]: the command line.
+//! - [`adopt`]: what a directory holds goes into the bucket.
 //! - [`apps`]: what PHP applications need, as values: directories, presets, plans.
 //! - [`model`]: values and decisions, no I/O.
 //! - [`store`]: the bucket, as a trait, with its implementations.
@@ -16,6 +17,7 @@
 //! - [`fuse`]: the kernel's requests as calls of `fs`.
 //! - [`mount`]: the life of a mount, from the checks before it to the uploads after it.
 
+pub mod adopt;
 pub mod apps;
 pub mod cache;
 pub mod cdn;

@@ -1,14 +1,17 @@
 //! The command line: one command per file. Exit codes are those of mount(8).
 
+mod adopt;
 mod argv;
 mod background;
 pub mod help;
 mod mount;
 mod place;
 mod plan;
+mod progress;
 mod render;
 mod status;
 mod umount;
+mod written;
 
 use std::{
     ffi::OsString,
@@ -46,6 +49,9 @@ enum Command {
     Status(StatusArgs),
     /// Show what the variables of a deployment mean on this host: buckets, mounts, options
     Plan(PlanArgs),
+    /// Move what a directory holds into the bucket, then mount the bucket over it
+    #[command(after_help = adopt::HELP)]
+    Adopt(AdoptArgs),
     /// Show the version
     Version,
     /// What mount(8) calls as /sbin/mount.originfs
@@ -120,6 +126,42 @@ struct PlanArgs {
     json: bool,
 }
 
+#[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
+struct AdoptArgs {
+    #[arg(
+        value_names = ["SOURCE] [DIR", "DIR"],
+        num_args = 1..=2,
+        required = true,
+        help = "The bucket as for `mount`, and the directory. Without the bucket both it and the options are those that \
+                fstab or /etc/originfs has for the directory"
+    )]
+    place: Vec<OsString>,
+    /// Options of the mount
+    #[arg(short, value_name = "NAME=VALUE,...")]
+    options: Vec<String>,
+    /// Compare and tell, change nothing
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+    /// Delete the local copy beneath the mount, after every file of it was found in the bucket
+    #[arg(long)]
+    release: bool,
+    /// Where the bucket has other bytes under a name, put those of the directory in their place
+    #[arg(long, conflicts_with = "release")]
+    overwrite: bool,
+    /// Go on without the names that are in conflict or that no bucket can keep; they stay where they are
+    #[arg(long)]
+    partly: bool,
+    /// Upload, but leave the mounting to others
+    #[arg(long, conflicts_with = "release")]
+    no_mount: bool,
+    /// For programs
+    #[arg(long)]
+    json: bool,
+    #[arg(long, value_name = "FILE", default_value = "/etc/fstab", hide = true)]
+    fstab: PathBuf,
+}
+
 /// Why a command ends with something else than success.
 #[derive(Debug)]
 struct Failure {
@@ -143,6 +185,11 @@ impl Failure {
     /// The mount failed (32).
     fn mount(message: impl Display) -> Self {
         Self { code: 32, message: Some(message.to_string()) }
+    }
+
+    /// A part of it is done (64).
+    fn partly(message: impl Display) -> Self {
+        Self { code: 64, message: Some(message.to_string()) }
     }
 }
 
@@ -179,6 +226,7 @@ fn dispatch<E: Display>(args: &[OsString], mount: impl FnOnce(Options, Ready) ->
         Command::Umount(command) => umount::command(&command),
         Command::Status(command) => status::command(&command, &mut io::stdout().lock()),
         Command::Plan(command) => plan::command(&command, &mut io::stdout().lock()),
+        Command::Adopt(command) => adopt::command(args, &command, &mut io::stdout().lock()),
         Command::Version => writeln!(io::stdout(), "originfs {}", env!("CARGO_PKG_VERSION")).map_err(Failure::system),
     }
 }

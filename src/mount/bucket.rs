@@ -59,6 +59,12 @@ pub fn mount(options: &Options, ready: impl FnOnce(Result<(), &MountError>)) -> 
     run(options, async || open(options).await, ready)
 }
 
+/// Which conditional writes a bucket honours, as far as one request after the other shows it, and what a mount on this
+/// host found out before. From now on `store` relies on no other.
+pub async fn conditions_of(store: &S3Store, options: &Options) -> Conditional {
+    probing::ask(store, options).await.0.conditional
+}
+
 async fn open(options: &Options) -> Result<Opened<Bucket>, MountError> {
     let prefix = options.prefix.as_str();
     let store = S3Store::connect(&options.bucket, &options.s3).await.map_err(MountError::Bucket)?;

@@ -12,7 +12,7 @@ use super::{
     attach::detach,
     table::{self, TYPE},
 };
-use crate::config::Options;
+use crate::{adopt::note::Note, config::Options};
 
 /// The mount point without symbolic links: a directory that may be mounted over.
 ///
@@ -34,14 +34,31 @@ pub(super) fn check(options: &Options) -> Result<PathBuf, MountError> {
         return Err(refuse(&point, "not a directory"));
     }
     let mut entries = fs::read_dir(&point).map_err(|err| refuse(&point, err))?;
-    if !options.mount.nonempty && entries.next().is_some() {
-        return Err(refuse(&point, "not empty; the mount would hide what is there (option `nonempty` allows it)"));
+    if !options.mount.nonempty && entries.next().is_some() && !is_adopted(&point, options) {
+        return Err(refuse(
+            &point,
+            "not empty; the mount would hide what is there (`originfs adopt` moves it into the bucket, option \
+             `nonempty` hides it)",
+        ));
     }
     let cache = resolve(&options.cache.dir).map_err(|err| refuse(&options.cache.dir, err))?;
     if cache.starts_with(&point) || point.starts_with(&cache) {
         return Err(refuse(&point, format!("the cache directory {} and it are inside each other", cache.display())));
     }
     Ok(point)
+}
+
+/// Whether the bucket has what is there: then a mount of it may cover that.
+fn is_adopted(point: &Path, options: &Options) -> bool {
+    let note = Note::read(point).filter(|note| note.source == options.mount.fsname);
+    if let Some(note) = &note {
+        log::info!(
+            "{} covers the local copy of {} files that were adopted; `originfs adopt --release` deletes it",
+            point.display(),
+            note.files
+        );
+    }
+    note.is_some()
 }
 
 /// Takes away a mount whose process is gone.
