@@ -64,6 +64,9 @@ pub struct Adopter<S> {
     pub lanes: Arc<Lanes>,
     /// Where the bucket has other bytes, ours replace them.
     pub overwrite: bool,
+    /// What has not changed here since this second was adopted before. If the bucket does not have it, somebody deleted
+    /// it there, and it does not come back. In seconds since 1970.
+    pub since: Option<i64>,
     /// Different on each host; see [`walk::Walk::seed`].
     pub seed: u64,
 }

@@ -2,8 +2,8 @@
 //! may cover the directory although it is not empty.
 
 use std::{
-    fs::{self, File},
-    io::{self, Write as _},
+    fs::File,
+    io::{self, Read as _, Write as _},
     os::{
         fd::{AsFd as _, OwnedFd},
         unix::fs::MetadataExt as _,
@@ -29,7 +29,8 @@ const NOTE_MAX: u64 = 64 << 10;
 pub struct Note {
     /// As the mount shows it in /proc/mounts.
     pub source: String,
-    /// Seconds since 1970.
+    /// When the adoption began, in seconds since 1970: the bucket has, or had, all that was there and has not changed
+    /// since.
     pub at: i64,
     pub files: u64,
     pub bytes: u64,
@@ -38,10 +39,16 @@ pub struct Note {
 impl Note {
     /// The note in a directory, if there is one that this user wrote: nobody else decides what a mount may hide.
     pub fn read(dir: &Path) -> Option<Self> {
-        let path = dir.join(CONTROL);
-        let metadata = fs::symlink_metadata(&path).ok()?;
-        let ours = metadata.is_file() && metadata.len() <= NOTE_MAX && metadata.uid() == geteuid().as_raw();
-        serde_json::from_slice(&fs::read(path).ok().filter(|_| ours)?).ok()
+        Self::read_in(&File::open(dir).ok()?.into())
+    }
+
+    /// The same of a directory that is held open.
+    pub fn read_in(dir: &OwnedFd) -> Option<Self> {
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        let file = File::from(openat(dir.as_fd(), CONTROL, flags, Mode::empty()).ok()?);
+        let metadata = file.metadata().ok()?;
+        let ours = metadata.is_file() && metadata.uid() == geteuid().as_raw();
+        serde_json::from_reader(file.take(NOTE_MAX)).ok().filter(|_| ours)
     }
 
     /// Writes it into a directory that is held open, in the place of an older one.

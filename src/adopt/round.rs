@@ -145,7 +145,7 @@ impl Ledger<'_> {
         let (known, sent) = match outcome {
             Outcome::There(known) => (known, None),
             Outcome::Sent(known, sent) => (known, Some(sent)),
-            Outcome::Missing => return report.missing.add(&path, ""),
+            Outcome::Missing(why) => return report.missing.add(&path, why),
             Outcome::Conflict(why) => return report.conflicts.add(&path, why),
             Outcome::Changing(why) => return report.changing.add(&path, why),
             Outcome::Gone => return,

@@ -37,6 +37,8 @@ const LOOK_FROM: u64 = 64 << 10;
 /// Bytes at the start of a file that decide its charset.
 const HEAD: usize = crate::cdn::content_type::HEAD_LEN;
 
+const DELETED: &str = "it was adopted, and deleted in the bucket since";
+
 /// What became of a name.
 #[derive(Debug)]
 pub enum Outcome {
@@ -45,7 +47,7 @@ pub enum Outcome {
     /// It has them now.
     Sent(Known, u64),
     /// It has nothing there, and nothing was to be sent.
-    Missing,
+    Missing(&'static str),
     Conflict(&'static str),
     /// Somebody writes to it.
     Changing(&'static str),
@@ -139,7 +141,7 @@ impl<S: Store> Adopter<S> {
             return Outcome::There(known);
         }
         for _ in 0..TRIES {
-            match self.attempt(work, path, listed, known).await {
+            match self.attempt(work, (path, &found), listed, known).await {
                 Ok(outcome) | Err(Halt::Outcome(outcome)) => return outcome,
                 Err(Halt::Found(version)) => {
                     listed = Some(Listed { size: version.size, mark: Mark::of(&version.etag) });
@@ -157,8 +159,11 @@ impl<S: Store> Adopter<S> {
         if there {
             return Outcome::There(Known { stamp: None, mark: Mark::of_bytes(b"") });
         }
+        if self.since.is_some_and(|since| !found.stamp.is_since(since)) {
+            return Outcome::Missing(DELETED);
+        }
         if work != Work::Adopt {
-            return Outcome::Missing;
+            return Outcome::Missing("");
         }
         let headers = new_headers(&self.options, &key, &self.attr(&found), b"");
         let require = match self.require(&key, Expect::Nothing, 0, false).await {
@@ -176,12 +181,15 @@ impl<S: Store> Adopter<S> {
     async fn attempt(
         &self,
         work: Work,
-        path: &str,
+        (path, found): (&str, &Found),
         listed: Option<Listed>,
         known: Option<Known>,
     ) -> Result<Outcome, Halt> {
         let Some(listed) = listed else {
-            return if work == Work::Adopt { self.send(path, Expect::Nothing).await } else { Ok(Outcome::Missing) };
+            if known.is_none() && self.since.is_some_and(|since| !found.stamp.is_since(since)) {
+                return Ok(Outcome::Missing(DELETED));
+            }
+            return if work == Work::Adopt { self.send(path, Expect::Nothing).await } else { Ok(Outcome::Missing("")) };
         };
         let matter = self.open(path)?;
         let same = self.same(path, &matter, listed).await?;
@@ -197,7 +205,7 @@ impl<S: Store> Adopter<S> {
         let ours = known.is_some_and(|known| known.mark == listed.mark);
         match work {
             Work::Adopt if ours || self.overwrite => self.send(path, Expect::Was(listed.mark)).await,
-            Work::Look if self.overwrite => Ok(Outcome::Missing),
+            Work::Look if self.overwrite => Ok(Outcome::Missing("")),
             _ => Ok(Outcome::Conflict("the bucket has other bytes there")),
         }
     }

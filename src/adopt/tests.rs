@@ -36,6 +36,7 @@ struct Lab {
     options: FsOptions,
     support: Support,
     overwrite: bool,
+    since: Option<i64>,
 }
 
 impl Lab {
@@ -48,7 +49,14 @@ impl Lab {
         }
         let store = MemoryStore::default();
         store.set_part_min(1);
-        Self { dir, store: Arc::new(Faulty::new(store)), options: options(), support: Support::Yes, overwrite: false }
+        Self {
+            dir,
+            store: Arc::new(Faulty::new(store)),
+            options: options(),
+            support: Support::Yes,
+            overwrite: false,
+            since: None,
+        }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -71,6 +79,7 @@ impl Lab {
             conditional: all,
             lanes: Arc::new(Lanes::new(&self.dir.join("lanes"), PART, 4)),
             overwrite: self.overwrite,
+            since: self.since,
             seed: 7,
         })
     }
@@ -372,6 +381,22 @@ async fn only_what_is_proven_is_released() {
     let left = |name: &str| lab.path(name).exists();
     assert!(left("a") && left("lost") && left("changed") && left("d/x.log"));
     assert!(!left("d/b") && !left("d/e") && !left("empty"));
+}
+
+#[tokio::test]
+async fn what_was_adopted_and_deleted_since_does_not_come_back() {
+    let mut lab = Lab::new();
+    lab.write("a", b"a");
+    assert!(lab.adopt().await.is_complete());
+    lab.store.inner().delete_foreign("p/a");
+    lab.write("new", b"new");
+    let changed = |name: &str| std::os::unix::fs::MetadataExt::ctime(&fs::metadata(lab.path(name)).unwrap());
+    lab.since = Some(changed("a") + 1);
+    let report = lab.adopt().await;
+    assert_eq!(report.missing.count, 2, "{report:?}");
+    lab.since = Some(changed("new"));
+    lab.write("new", b"newer");
+    assert!(lab.adopt().await.uploaded >= 1);
 }
 
 #[tokio::test]

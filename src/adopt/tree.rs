@@ -48,6 +48,11 @@ pub struct Stamp {
 }
 
 impl Stamp {
+    /// Whether it was changed in this second or later, in seconds since 1970.
+    pub fn is_since(&self, second: i64) -> bool {
+        self.ctime.sec >= second
+    }
+
     /// A file that was changed this moment may change again without showing it. Whether its last change is far enough
     /// from `now`: file systems count in steps of a few milliseconds, some in seconds.
     pub fn is_settled(&self, now: Time) -> bool {
@@ -140,6 +145,11 @@ impl Tree {
     /// Leaves a note in the root.
     pub fn leave(&self, note: &Note) -> io::Result<()> {
         note.write(&self.root)
+    }
+
+    /// The note in the root.
+    pub fn note(&self) -> Option<Note> {
+        Note::read_in(&self.root)
     }
 
     /// Takes the note away.

@@ -107,7 +107,7 @@ type End = (Report, Option<Released>, bool, Option<Failure>);
 
 async fn adopt(site: &Site, command: &AdoptArgs, meter: &Arc<Meter>) -> Result<End, Failure> {
     let adopter = Arc::new(adopter(site, command).await?);
-    let mut seen = Seen::new();
+    let (mut seen, at) = (Seen::new(), clock::wall().sec);
     if command.dry_run {
         let report = adopter.look(Work::Look, &mut seen, meter).await.map_err(Failure::mount)?;
         let clash = report.conflicts.count + report.unfit.count > 0;
@@ -124,7 +124,7 @@ async fn adopt(site: &Site, command: &AdoptArgs, meter: &Arc<Meter>) -> Result<E
         ));
     }
     let Report { files, bytes, .. } = report;
-    let note = Note { source: site.options.mount.fsname.clone(), at: clock::wall().sec, files, bytes };
+    let note = Note { source: site.options.mount.fsname.clone(), at, files, bytes };
     adopter.tree.leave(&note).map_err(|err| Failure::system(format!("{}: {err}", site.dir.display())))?;
     if command.no_mount {
         return Ok((report, None, site.covered, None));
@@ -189,6 +189,8 @@ async fn adopter(site: &Site, command: &AdoptArgs) -> Result<Adopter<S3Store>, F
     let dir = site.dir.display();
     let tree = if site.covered { beneath(&site.dir).and_then(Tree::of) } else { Tree::open(&site.dir) };
     let tree = tree.map_err(|err| Failure::system(format!("{dir}: {err}")))?;
+    // While nothing covers it, its programs delete files themselves.
+    let since = tree.note().filter(|note| site.covered && note.source == options.mount.fsname).map(|note| note.at);
     Ok(Adopter {
         store: Arc::new(store),
         tree: Arc::new(tree),
@@ -197,6 +199,7 @@ async fn adopter(site: &Site, command: &AdoptArgs) -> Result<Adopter<S3Store>, F
         conditional,
         lanes: Arc::new(lanes),
         overwrite: command.overwrite,
+        since,
         seed: getrandom::u64().map_err(Failure::system)?,
     })
 }

@@ -1,0 +1,473 @@
+//! Moving what a directory holds into the bucket: the real program, killed, watched through a terminal, and beside others.
+
+use std::{
+    collections::HashMap,
+    fs::{self, File},
+    io::Write as _,
+    os::unix::fs::{MetadataExt as _, symlink},
+    path::{Path, PathBuf},
+};
+
+use nix::{
+    mount::{MntFlags, umount2},
+    sys::signal::Signal,
+};
+use serde_json::Value;
+
+use crate::harness::{Bucket, Process, eventually, fresh_dir, noise, run, start, store};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_originfs");
+
+/// A webserver with files in a directory.
+struct Site {
+    base: PathBuf,
+    command: Vec<String>,
+}
+
+impl Site {
+    fn new(bucket: &Bucket) -> Self {
+        Self::with(bucket, "")
+    }
+
+    fn with(bucket: &Bucket, more: &str) -> Self {
+        let base = fresh_dir();
+        fs::create_dir(base.join("uploads")).unwrap();
+        let options = format!(
+            "endpoint={},path_style,region=us-east-1,freshness=strict,timeout=5s,cache_min_free=256MiB,cache_dir={}{more}",
+            bucket.server.endpoint,
+            base.join("cache").display(),
+        );
+        let dir = base.join("uploads");
+        let words = [
+            "env",
+            &format!("AWS_ACCESS_KEY_ID={}", bucket.server.access_key),
+            &format!("AWS_SECRET_ACCESS_KEY={}", bucket.server.secret_key),
+            "AWS_EC2_METADATA_DISABLED=true",
+            PROGRAM,
+            "adopt",
+            &bucket.source(),
+            dir.to_str().unwrap(),
+            "-o",
+            &options,
+        ];
+        let command = words.map(str::to_owned).into();
+        Self { base, command }
+    }
+
+    fn dir(&self) -> PathBuf {
+        self.base.join("uploads")
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir().join(name)
+    }
+
+    #[track_caller]
+    fn write(&self, name: &str, bytes: impl AsRef<[u8]>) {
+        fs::create_dir_all(self.path(name).parent().unwrap()).unwrap();
+        store(self.path(name), bytes).unwrap();
+    }
+
+    fn words<'a>(&'a self, more: &'a [&str]) -> impl Iterator<Item = &'a str> {
+        self.command.iter().map(String::as_str).chain(more.iter().copied())
+    }
+
+    /// Its exit code and all that it said.
+    fn adopt(&self, more: &[&str]) -> (i32, String) {
+        run(self.words(more))
+    }
+
+    fn start(&self, more: &[&str]) -> Process {
+        start(self.words(more))
+    }
+
+    /// Its exit code and what `--json` says.
+    #[track_caller]
+    fn told(&self, more: &[&str]) -> (i32, Value) {
+        let (code, said) = self.adopt(&[more, &["--json"]].concat());
+        let json = said.find('{').map(|at| &said[at..=said.rfind('}').unwrap()]).unwrap_or_else(|| panic!("{said}"));
+        (code, serde_json::from_str(json).unwrap_or_else(|err| panic!("{err}: {said}")))
+    }
+
+    fn is_mounted(&self) -> bool {
+        let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        table.lines().any(|line| line.split(' ').nth(4).is_some_and(|at| Path::new(at) == self.dir()))
+    }
+
+    fn unmount(&self) {
+        assert_eq!(run([PROGRAM, "umount", self.dir().to_str().unwrap()]), (0, String::new()));
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        if self.is_mounted() {
+            let (code, said) = run([PROGRAM, "umount", "--lazy", self.dir().to_str().unwrap()]);
+            if code != 0 {
+                println!("{said}");
+                umount2(&self.dir(), MntFlags::MNT_DETACH).unwrap_or_default();
+            }
+        }
+    }
+}
+
+/// How often each key was written with success, our own corner apart.
+fn writes(bucket: &Bucket) -> HashMap<String, u64> {
+    let log = bucket.server.admin("GET", "log", "");
+    let mut writes = HashMap::new();
+    for entry in log["requests"].as_array().unwrap() {
+        let key = entry["key"].as_str().unwrap();
+        let op = entry["op"].as_str().unwrap();
+        if matches!(op, "PutObject" | "CompleteMultipartUpload") && entry["status"] == 200 && !key.contains(".originfs")
+        {
+            *writes.entry(key.to_owned()).or_default() += 1;
+        }
+    }
+    writes
+}
+
+fn paths(list: &Value) -> Vec<&str> {
+    list["names"].as_array().unwrap().iter().map(|line| line["path"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn a_directory_moves_into_the_bucket_and_is_covered_and_released() {
+    let Some(bucket) = Bucket::fresh() else { return };
+    let site = Site::new(&bucket);
+    site.write("2026/11/photo.jpg", noise(70_000, 1));
+    site.write("notes.txt", "caf\u{e9}");
+    site.write("video.mp4", noise(20 << 20, 2));
+    fs::create_dir(site.path("empty")).unwrap();
+    symlink("notes.txt", site.path("link")).unwrap();
+    let old = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_580_702_706);
+    File::options().write(true).open(site.path("notes.txt")).unwrap().set_modified(old).unwrap();
+
+    let (code, told) = site.told(&["--dry-run"]);
+    assert_eq!((code, paths(&told["missing"]).len(), bucket.keys().len()), (0, 5, 0), "{told}");
+    assert!(!site.is_mounted());
+
+    let (code, said) = site.adopt(&[]);
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("4 files") && said.contains("4 uploaded") && said.contains("is mounted"), "{said}");
+    assert_eq!(bucket.keys(), ["2026/11/photo.jpg", "empty/", "link", "notes.txt", "video.mp4"]);
+    assert!(site.is_mounted());
+    assert_eq!(fs::read(site.path("2026/11/photo.jpg")).unwrap(), noise(70_000, 1));
+    assert_eq!(fs::read(site.path("link")).unwrap(), "caf\u{e9}".as_bytes());
+    assert!(fs::read(site.path("video.mp4")).unwrap() == noise(20 << 20, 2));
+    assert_eq!(fs::metadata(site.path("notes.txt")).unwrap().mtime(), 1_580_702_706);
+    assert!(!site.path(".originfs").exists(), "the note is beneath");
+    store(site.path("new.txt"), b"through the mount").unwrap();
+
+    // The directory is not empty beneath, and may be mounted all the same, by whatever mounts it at boot.
+    site.unmount();
+    assert!(site.path("2026/11/photo.jpg").exists() && !site.path("new.txt").exists());
+    let (code, told) = site.told(&[]);
+    assert_eq!((code, &told["uploaded"], &told["mounted"]), (0, &0.into(), &true.into()), "{told}");
+
+    let (code, told) = site.told(&["--release"]);
+    assert_eq!((code, &told["released"]["files"], &told["released"]["kept"]), (0, &4.into(), &0.into()), "{told}");
+    assert_eq!(fs::read(site.path("notes.txt")).unwrap(), "caf\u{e9}".as_bytes());
+    site.unmount();
+    assert_eq!(fs::read_dir(site.dir()).unwrap().count(), 0, "nothing is left beneath");
+}
+
+/// What a mount writes and what adoption writes of the same file is the same object.
+#[test]
+fn adopted_objects_are_those_that_a_mount_writes() {
+    let Some(bucket) = Bucket::fresh() else { return };
+    let Some(other) = Bucket::fresh() else { return };
+    for more in [",uid=33,gid=33,file_mode=0664", ",perms=stored,mtime=ns"] {
+        let site = Site::with(&bucket, more);
+        let mount = other.mount_with(&format!("freshness=strict{more}"));
+        let unique = more.len();
+        let names = [format!("{unique}/photo.jpg"), format!("{unique}/app.css"), format!("{unique}/none")];
+        for (n, name) in (1..).zip(&names) {
+            site.write(name, noise(1_000 * n, 3));
+            fs::create_dir_all(mount.path(name).parent().unwrap()).unwrap();
+            let copied = run(["cp", "-a", site.path(name).to_str().unwrap(), mount.path(name).to_str().unwrap()]);
+            assert_eq!(copied, (0, String::new()));
+        }
+        let (code, said) = site.adopt(&["--no-mount"]);
+        assert_eq!(code, 0, "{said}");
+        for name in &names {
+            let [mut ours, mut theirs] = [&bucket, &other].map(|bucket| bucket.see(name).unwrap());
+            for seen in [&mut ours, &mut theirs] {
+                // The name of the write; and when cp(1) changed the copy's mode, which it cannot copy.
+                assert!(seen.user.remove("op").is_none_or(|op| op.len() == 32));
+                assert_eq!(seen.user.remove("ctime").is_some(), more.contains("stored"));
+            }
+            assert_eq!(ours, theirs);
+        }
+    }
+}
+
+#[test]
+fn two_hosts_adopt_the_same_content_at_once() {
+    let Some(bucket) = Bucket::alone() else { return };
+    let sites = [Site::new(&bucket), Site::new(&bucket)];
+    for site in &sites {
+        (0..300).for_each(|n| site.write(&format!("{}/{n}.txt", n % 11), n.to_string()));
+        site.write("large.mp4", noise(17 << 20, 5));
+    }
+    bucket.server.admin("POST", "faults", r#"{"op": "PutObject", "action": {"latency": 20}}"#);
+    bucket.server.admin("DELETE", "log", "");
+    let both = sites.each_ref().map(|site| site.start(&[]));
+    for process in &both {
+        assert_eq!(process.wait(), 0, "{}", process.said());
+    }
+    assert!(sites.iter().all(Site::is_mounted));
+    let writes = writes(&bucket);
+    assert_eq!((writes.len(), writes.values().max()), (301, Some(&1)), "each was written once");
+    let share =
+        |said: String| said.split(" uploaded").next().unwrap().rsplit(' ').next().unwrap().parse::<u64>().unwrap();
+    let shares = both.each_ref().map(|process| share(process.said()));
+    assert_eq!(shares[0] + shares[1], 301, "{shares:?}");
+    assert!(shares.iter().all(|share| *share > 30), "they share the work: {shares:?}");
+    assert_eq!(fs::read(sites[0].path("3/14.txt")).unwrap(), b"14");
+    assert_eq!(sites[1].told(&["--release"]).1["released"]["files"], 301);
+}
+
+#[test]
+fn conflicts_are_listed_and_nothing_is_mounted_over_them() {
+    let Some(bucket) = Bucket::fresh() else { return };
+    bucket.put("theirs.jpg", b"theirs");
+    let site = Site::new(&bucket);
+    site.write("theirs.jpg", b"mine");
+    site.write("fine.jpg", b"fine");
+    for (more, code) in [(&["--dry-run"][..], 64), (&[], 64)] {
+        let (ended, told) = site.told(more);
+        assert_eq!((ended, paths(&told["conflicts"])), (code, vec!["theirs.jpg"]), "{told}");
+    }
+    assert!(!site.is_mounted() && bucket.body("theirs.jpg") == b"theirs" && bucket.body("fine.jpg") == b"fine");
+    let (_, said) = site.adopt(&[]);
+    assert!(said.contains("conflict: theirs.jpg: the bucket has other bytes there"), "{said}");
+    // They may stay beneath, and are there afterwards.
+    assert_eq!(site.told(&["--partly"]).0, 0);
+    assert_eq!(fs::read(site.path("theirs.jpg")).unwrap(), b"theirs");
+    assert_eq!(site.told(&["--release"]).0, 64);
+    let (code, told) = site.told(&["--release", "--partly"]);
+    assert_eq!((code, &told["released"]["files"], &told["released"]["kept"]), (64, &1.into(), &1.into()), "{told}");
+    site.unmount();
+    assert_eq!(fs::read(site.path("theirs.jpg")).unwrap(), b"mine");
+    assert_eq!(site.told(&["--overwrite"]).0, 0);
+    assert_eq!(bucket.body("theirs.jpg"), b"mine");
+}
+
+#[test]
+fn release_refuses_what_the_bucket_lost_or_changed() {
+    let Some(bucket) = Bucket::fresh() else { return };
+    let site = Site::new(&bucket);
+    (0..20).for_each(|n| site.write(&format!("{n}.txt"), n.to_string()));
+    let (code, said) = site.adopt(&["--release"]);
+    assert!(code == 1 && said.contains("not mounted"), "{code} {said}");
+    assert_eq!(site.adopt(&[]).0, 0);
+    bucket.delete("3.txt");
+    bucket.put("4.txt", b"F");
+    let (code, told) = site.told(&["--release"]);
+    assert_eq!((code, paths(&told["missing"]), paths(&told["conflicts"])), (64, vec!["3.txt"], vec!["4.txt"]));
+    assert!(told.get("released").is_none(), "{told}");
+    // What was deleted in the bucket does not come back by itself.
+    assert_eq!((site.told(&[]).0, bucket.see("3.txt")), (64, None));
+    let (_, told) = site.told(&["--release", "--partly"]);
+    assert_eq!((&told["released"]["files"], &told["released"]["kept"]), (&18.into(), &2.into()), "{told}");
+    site.unmount();
+    assert_eq!(crate::harness::names(site.dir()), [".originfs", "3.txt", "4.txt"]);
+}
+
+#[test]
+fn what_is_written_beneath_the_mount_is_not_lost() {
+    let Some(bucket) = Bucket::fresh() else { return };
+    let site = Site::new(&bucket);
+    site.write("log.txt", b"one\n");
+    let mut open = File::options().append(true).open(site.path("log.txt")).unwrap();
+    assert_eq!(site.adopt(&[]).0, 0);
+    assert!(site.is_mounted());
+    // A program that had it open before goes on writing to what nobody sees.
+    open.write_all(b"two\n").unwrap();
+    let (code, told) = site.told(&["--release"]);
+    assert_eq!((code, paths(&told["conflicts"])), (64, vec!["log.txt"]), "{told}");
+    assert_eq!(site.told(&["--overwrite"]).0, 0);
+    let (code, told) = site.told(&["--release"]);
+    assert_eq!((code, paths(&told["changing"])), (64, vec!["log.txt"]), "{told}");
+    drop(open);
+    assert_eq!(site.told(&["--release"]).0, 0);
+    assert_eq!(
+        (bucket.body("log.txt"), fs::read(site.path("log.txt")).unwrap()),
+        (b"one\ntwo\n".to_vec(), b"one\ntwo\n".to_vec())
+    );
+}
+
+#[test]
+fn a_server_that_fails_in_the_middle_is_told_and_the_next_run_goes_on() {
+    let Some(bucket) = Bucket::alone() else { return };
+    let site = Site::with(&bucket, ",retries=2");
+    (0..200).for_each(|n| site.write(&format!("{n}.txt"), n.to_string()));
+    bucket.server.admin(
+        "POST",
+        "faults",
+        r#"{"op": "PutObject", "skip": 60, "action": {"fail": {"status": 500, "side": "before"}}}"#,
+    );
+    let (code, told) = site.told(&[]);
+    assert_eq!((code, &told["mounted"]), (64, &false.into()), "{told}");
+    assert!(told["stopped"].as_str().is_some_and(|why| why.contains("fails again")), "{told}");
+    let there = bucket.keys().len();
+    assert!((1..=60).contains(&there), "{there}");
+    bucket.server.admin("DELETE", "faults", "");
+    let (code, told) = site.told(&[]);
+    assert_eq!((code, &told["files"], &told["uploaded"]), (0, &200.into(), &(200 - there).into()), "{told}");
+    assert!(site.is_mounted());
+}
+
+/// Nothing is imported: what others wrote is there, and adoption counts it as there.
+#[test]
+fn objects_of_other_programs_need_no_import() {
+    let Some(bucket) = Bucket::fresh() else { return };
+    let site = Site::new(&bucket);
+    // As s3fs 1.9, goofys 0.24, geesefs 0.4x and rclone 1.6x (with --metadata) put them; the metadata of each is its own.
+    let objects: [(&str, &str, &[(&str, &str)]); 4] = [
+        (
+            "s3fs/photo.jpg",
+            "image/jpeg",
+            &[
+                ("mode", "33188"),
+                ("uid", "33"),
+                ("gid", "33"),
+                ("mtime", "1580702706"),
+                ("atime", "1580702706"),
+                ("ctime", "1580702706"),
+            ],
+        ),
+        ("goofys/photo.jpg", "image/jpeg", &[]),
+        (
+            "geesefs/photo.jpg",
+            "image/jpeg",
+            &[("mtime", "1580702706"), ("uid", "33"), ("gid", "33"), ("mode", "33188")],
+        ),
+        (
+            "rclone/photo.jpg",
+            "image/jpeg",
+            &[
+                ("mtime", "1580702706.123456789"),
+                ("mode", "100644"),
+                ("uid", "33"),
+                ("gid", "33"),
+                ("btime", "2020-02-03T04:05:06Z"),
+            ],
+        ),
+    ];
+    for (n, (name, kind, metadata)) in (1..).zip(&objects) {
+        let body = noise(1_000 * n, 4);
+        bucket.put_with(name, &body, |put| {
+            metadata.iter().fold(put.content_type(*kind), |put, (name, value)| put.metadata(*name, *value))
+        });
+        site.write(name, &body);
+    }
+    // Directories as they make them.
+    bucket.put_with("s3fs/", b"", |put| put.content_type("application/x-directory").metadata("mode", "16877"));
+    bucket.put("geesefs/", b"");
+    bucket.put("goofys/", b"");
+    let keys = bucket.keys();
+    let (code, told) = site.told(&[]);
+    assert_eq!((code, &told["files"], &told["uploaded"]), (0, &4.into(), &0.into()), "{told}");
+    assert_eq!(bucket.keys(), keys);
+    for (n, (name, _, metadata)) in (1..).zip(&objects) {
+        assert!(fs::read(site.path(name)).unwrap() == noise(1_000 * n, 4), "{name}");
+        if !metadata.is_empty() {
+            assert_eq!(fs::metadata(site.path(name)).unwrap().mtime(), 1_580_702_706, "{name}");
+        }
+    }
+}
+
+#[test]
+fn bucket_and_options_come_from_fstab() {
+    let Some(bucket) = Bucket::fresh() else { return };
+    let site = Site::new(&bucket);
+    site.write("a.txt", b"a");
+    let [.., source, dir, _, options] = site.command.as_slice() else { unreachable!() };
+    let fstab = site.base.join("fstab");
+    store(
+        &fstab,
+        format!("/dev/sda1 / ext4 rw 0 1\n{source} {dir} originfs rw,_netdev,x-systemd.automount,{options} 0 0\n"),
+    )
+    .unwrap();
+    let fstab = format!("--fstab={}", fstab.display());
+    let env = site.command[..4].iter().map(String::as_str);
+    let (code, said) = run(env.chain([PROGRAM, "adopt", dir, &fstab]));
+    assert_eq!(code, 0, "{said}");
+    assert!(site.is_mounted() && bucket.body("a.txt") == b"a");
+    let (code, said) = run([PROGRAM, "adopt", site.base.to_str().unwrap(), &fstab]);
+    assert!(code == 1 && said.contains("has a mount of"), "{code} {said}");
+}
+
+/// What ten thousand requests may take where all tests run at once.
+const WATCHED: std::time::Duration = std::time::Duration::from_mins(3);
+
+/// As a person sees it: `script` makes the pseudo-terminal.
+#[test]
+fn ten_thousand_files_are_watched_through_a_terminal() {
+    let Some(bucket) = Bucket::fresh() else { return };
+    let site = Site::new(&bucket);
+    for dir in 0..100 {
+        fs::create_dir(site.path(&dir.to_string())).unwrap();
+        (0..100).for_each(|n| fs::write(site.path(&format!("{dir}/{n}.txt")), format!("{dir} {n}")).unwrap());
+    }
+    let quoted: Vec<String> = site.command.iter().map(|word| format!("'{word}'")).collect();
+    let command = format!("stty cols 140; {} --no-mount", quoted.join(" "));
+    let (process, begun) = (start(["script", "-qec", &command, "/dev/null"]), originfs::clock::now());
+    while process.ended().is_none() {
+        assert!(begun.elapsed() < WATCHED, "{}", process.said());
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    assert_eq!(process.ended(), Some(0), "{}", process.said());
+    let said = process.said();
+    let frames: Vec<&str> = said.split(['\r', '\n']).filter(|frame| frame.contains("uploading")).collect();
+    let percents: Vec<u64> =
+        frames.iter().filter_map(|frame| frame.split('%').next()?.rsplit(' ').next()?.parse().ok()).collect();
+    assert!(percents.len() >= 10, "{} frames", percents.len());
+    assert!(percents.is_sorted() && percents[0] < 20 && percents.last() == Some(&100), "{percents:?}");
+    let middle = frames[frames.len() / 2];
+    for part in ["/10000 files", "/s", "files/s", " left"] {
+        assert!(middle.contains(part), "{part:?} is not in {middle:?}");
+    }
+    assert!(said.contains("10000 files") && said.contains("10000 uploaded"), "{}", &said[said.len() - 300..]);
+    assert_eq!(bucket.keys().len(), 10_000);
+    // Elsewhere than on a terminal there are lines, and no bar.
+    let (code, said) = site.adopt(&["--no-mount"]);
+    assert!(code == 0 && !said.contains(['\r', '\u{1b}', '%']), "{said}");
+}
+
+#[test]
+fn killed_fifty_times_nothing_is_lost_and_nothing_is_uploaded_twice() {
+    let Some(bucket) = Bucket::alone() else { return };
+    let site = Site::new(&bucket);
+    const FILES: u32 = 1_600;
+    for n in 0..FILES {
+        site.write(&format!("{}/{n}.txt", n % 20), n.to_string());
+    }
+    // Slow enough that kills come in the middle.
+    bucket.server.admin("POST", "faults", r#"{"op": "PutObject", "action": {"latency": 20}}"#);
+    bucket.server.admin("DELETE", "log", "");
+    let mut killed = 0;
+    for round in 0..50_u64 {
+        let before = bucket.server.count("PutObject");
+        let process = site.start(&["--no-mount"]);
+        // At another point each time: after so many uploads, or at once.
+        let after = noise(50, 9)[usize::try_from(round).unwrap()] % 25;
+        eventually("so many uploads have begun", || {
+            process.ended().is_some() || bucket.server.count("PutObject") - before >= u64::from(after)
+        });
+        process.signal(Signal::SIGKILL);
+        killed += u32::from(process.wait() == 137);
+    }
+    assert!(killed >= 45, "{killed} runs were killed");
+    bucket.server.admin("DELETE", "faults", "");
+    let (code, told) = site.told(&[]);
+    assert_eq!((code, &told["files"], &told["verified"]), (0, &FILES.into(), &true.into()), "{told}");
+    assert_eq!(bucket.keys().len(), FILES as usize);
+    for n in 0..FILES {
+        assert_eq!(fs::read(site.path(&format!("{}/{n}.txt", n % 20))).unwrap(), n.to_string().as_bytes());
+    }
+    let writes = writes(&bucket);
+    assert_eq!((writes.len(), writes.values().max()), (FILES as usize, Some(&1)), "each was written once");
+    assert_eq!(bucket.uploads(), 0);
+}
