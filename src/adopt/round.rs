@@ -52,16 +52,16 @@ impl<S: Store> Adopter<S> {
         meter: &Arc<Meter>,
     ) -> Result<Report> {
         meter.begin(phase, self.count().await?);
-        let shelf = Arc::new(Shelf::list(&*self.store, &self.prefix).await?);
+        let listing = Arc::new(Shelf::list(&*self.store, &self.prefix).await?);
         let (items, mut queue) = mpsc::channel(QUEUE);
-        let (walk, tree, listing) = (self.walk(), Arc::clone(&self.tree), Arc::clone(&shelf));
-        let walk = spawn_blocking(move || walk.run(&tree, &listing, |item| items.blocking_send(item).is_ok()));
+        let (walk, tree, told) = (self.walk(), Arc::clone(&self.tree), Arc::clone(&listing));
+        let walk = spawn_blocking(move || walk.run(&tree, &told, |item| items.blocking_send(item).is_ok()));
         let mut ledger = Ledger { report: Report::default(), seen, failures: 0 };
         let (mut tasks, mut more) = (JoinSet::new(), true);
         loop {
             while more && tasks.len() < PARALLEL {
                 match queue.recv().await {
-                    Some(item) => self.begin(work, item, &shelf, &mut ledger, &mut tasks),
+                    Some(item) => self.begin(work, item, &listing, &mut ledger, &mut tasks),
                     None => more = false,
                 }
             }
@@ -81,7 +81,7 @@ impl<S: Store> Adopter<S> {
         self: &Arc<Self>,
         work: Work,
         item: Item,
-        shelf: &Shelf,
+        listing: &Shelf,
         ledger: &mut Ledger<'_>,
         tasks: &mut JoinSet<Done>,
     ) {
@@ -94,18 +94,19 @@ impl<S: Store> Adopter<S> {
             What::Dir { marked: false, .. } => {}
             What::Dir { found, marked: true } => {
                 // An implicit directory is enough where nothing is kept of it.
-                let implied = self.options.perms == Perms::Uniform && shelf.is_dir(&path) || shelf.get(&path).is_some();
-                let there = implied || shelf.get(&format!("{path}/")).is_some();
+                let implied =
+                    self.options.perms == Perms::Uniform && listing.is_dir(&path) || listing.get(&path).is_some();
+                let there = implied || listing.get(&format!("{path}/")).is_some();
                 tasks.spawn(async move {
                     let outcome = adopter.settle_dir(work, &path, found, there).await;
                     Done { path: format!("{path}/"), bytes: None, outcome }
                 });
             }
-            What::Object(_) if shelf.is_dir(&path) => {
+            What::Object(_) if listing.is_dir(&path) => {
                 report.conflicts.add(&path, "the bucket has a directory of this name");
             }
             What::Object(found) => {
-                let (listed, known) = (shelf.get(&path), ledger.seen.get(&hash(&*path)).copied());
+                let (listed, known) = (listing.get(&path), ledger.seen.get(&hash(&*path)).copied());
                 tasks.spawn(async move {
                     let outcome = adopter.settle(work, &path, found, listed, known).await;
                     Done { path, bytes: Some(found.attr.size), outcome }

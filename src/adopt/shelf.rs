@@ -35,8 +35,8 @@ impl Shelf {
         let mut shelf = Self::default();
         let (mut token, mut last) = (None, String::new());
         loop {
-            let list = List { prefix: prefix.as_str().to_owned(), token, ..List::default() };
-            let page = store.list(list).await?;
+            let page = List { prefix: prefix.as_str().to_owned(), token, ..List::default() };
+            let page = store.list(page).await?;
             for entry in page.entries {
                 let path = entry.key.as_str().strip_prefix(prefix.as_str()).unwrap_or_default();
                 if path.is_empty() || path.split('/').next() == Some(CONTROL) {

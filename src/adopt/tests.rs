@@ -390,11 +390,12 @@ async fn what_was_adopted_and_deleted_since_does_not_come_back() {
     assert!(lab.adopt().await.is_complete());
     lab.store.inner().delete_foreign("p/a");
     lab.write("new", b"new");
-    let changed = |name: &str| std::os::unix::fs::MetadataExt::ctime(&fs::metadata(lab.path(name)).unwrap());
-    lab.since = Some(changed("a") + 1);
+    let path = lab.path("new");
+    let changed = || std::os::unix::fs::MetadataExt::ctime(&fs::metadata(&path).unwrap());
+    lab.since = Some(changed() + 1);
     let report = lab.adopt().await;
     assert_eq!(report.missing.count, 2, "{report:?}");
-    lab.since = Some(changed("new"));
+    lab.since = Some(changed());
     lab.write("new", b"newer");
     assert!(lab.adopt().await.uploaded >= 1);
 }

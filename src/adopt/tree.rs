@@ -194,7 +194,6 @@ pub fn is_open_for_writing(file: &File) -> bool {
 }
 
 /// `None`: a kind that nothing here knows.
-#[expect(clippy::unnecessary_fallible_conversions, clippy::cast_lossless, reason = "the types differ between targets")]
 fn found(stat: &FileStat) -> Option<Found> {
     let kind = Kind::from_mode(stat.st_mode)?;
     let time = |sec, nsec: i64| Time { sec, nsec: u32::try_from(nsec).unwrap_or(0) };

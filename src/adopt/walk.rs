@@ -52,7 +52,7 @@ pub struct Walk {
 impl Walk {
     /// Gives every item to `each` until that is false. A directory comes before what is below it; that it cannot be read
     /// is an error, and that it is gone is none.
-    pub fn run(&self, tree: &Tree, shelf: &Shelf, mut each: impl FnMut(Item) -> bool) -> io::Result<()> {
+    pub fn run(&self, tree: &Tree, listing: &Shelf, mut each: impl FnMut(Item) -> bool) -> io::Result<()> {
         let mut todo = vec![String::new()];
         while let Some(dir) = todo.pop() {
             let mut names = match tree.list(&dir) {
@@ -67,7 +67,7 @@ impl Walk {
                 }
                 let path = join(&dir, &name.to_string_lossy());
                 let what = match name.to_str() {
-                    Some(_) => self.place(tree, shelf, &path, &found),
+                    Some(_) => self.place(tree, listing, &path, &found),
                     None => What::Unfit("its name is not UTF-8"),
                 };
                 if matches!(what, What::Dir { .. }) {
@@ -81,7 +81,7 @@ impl Walk {
         Ok(())
     }
 
-    fn place(&self, tree: &Tree, shelf: &Shelf, path: &str, found: &Found) -> What {
+    fn place(&self, tree: &Tree, listing: &Shelf, path: &str, found: &Found) -> What {
         let is_dir = found.attr.kind == Kind::Dir;
         let name = path.rsplit('/').next().unwrap_or(path);
         if self.options.patterns.scope(path) == Scope::Local {
@@ -102,7 +102,7 @@ impl Walk {
             return What::Object(*found);
         }
         // An empty one may stand for the directory, as some programs write it.
-        if !shelf.is_dir(path) && shelf.get(path).is_some_and(|listed| listed.size > 0) {
+        if !listing.is_dir(path) && listing.get(path).is_some_and(|listed| listed.size > 0) {
             return What::Taken;
         }
         let marked = self.options.perms == Perms::Stored || self.is_bare(tree, path);

@@ -212,16 +212,15 @@ fn site(args: &[std::ffi::OsString], command: &AdoptArgs) -> Result<Site, Failur
     };
     let dir = mount::mountpoint(Path::new(dir))?;
     let mut words = Vec::new();
-    let (source, env) = match source {
-        Some(source) => (source.to_string_lossy().into_owned(), Vec::new()),
-        None => {
-            let written = written::find(&dir, &command.fstab).ok_or_else(|| {
-                let fstab = command.fstab.display();
-                Failure::usage(format!("neither {fstab} nor /etc/originfs has a mount of {}", dir.display()))
-            })?;
-            words.extend(words::split(&written.options).map_err(Failure::usage)?);
-            (written.source, written.env)
-        }
+    let (source, env) = if let Some(source) = source {
+        (source.to_string_lossy().into_owned(), Vec::new())
+    } else {
+        let written = written::find(&dir, &command.fstab).ok_or_else(|| {
+            let fstab = command.fstab.display();
+            Failure::usage(format!("neither {fstab} nor /etc/originfs has a mount of {}", dir.display()))
+        })?;
+        words.extend(words::split(&written.options).map_err(Failure::usage)?);
+        (written.source, written.env)
     };
     mount::add(&mut words, &command.options)?;
     // As for mount(8): fstab has words for others, too.

@@ -12,7 +12,7 @@ use nix::{
 use super::table::{self, TYPE};
 
 /// The directory that a mount of ours at `point` covers. Nothing changes for anybody else: the mount is taken away in a
-/// mount namespace (mount_namespaces(7)) that only a thread of ours has, and only until the directory is open. Needs
+/// mount namespace (unshare(2)) that only a thread of ours has, and only until the directory is open. Needs
 /// root. Fails if something else is mounted in that directory.
 pub fn beneath(point: &Path) -> io::Result<OwnedFd> {
     let point = point.to_owned();

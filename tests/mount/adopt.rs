@@ -6,6 +6,7 @@ use std::{
     io::Write as _,
     os::unix::fs::{MetadataExt as _, symlink},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use nix::{
@@ -73,8 +74,9 @@ impl Site {
     }
 
     /// Its exit code and all that it said.
+    #[track_caller]
     fn adopt(&self, more: &[&str]) -> (i32, String) {
-        run(self.words(more))
+        ended(&self.start(more))
     }
 
     fn start(&self, more: &[&str]) -> Process {
@@ -85,7 +87,7 @@ impl Site {
     #[track_caller]
     fn told(&self, more: &[&str]) -> (i32, Value) {
         let (code, said) = self.adopt(&[more, &["--json"]].concat());
-        let json = said.find('{').map(|at| &said[at..=said.rfind('}').unwrap()]).unwrap_or_else(|| panic!("{said}"));
+        let json = said.find('{').map_or_else(|| panic!("{said}"), |at| &said[at..=said.rfind('}').unwrap()]);
         (code, serde_json::from_str(json).unwrap_or_else(|err| panic!("{err}: {said}")))
     }
 
@@ -109,6 +111,23 @@ impl Drop for Site {
             }
         }
     }
+}
+
+/// What thousands of requests may take where all tests run at once.
+const LONG: Duration = Duration::from_mins(4);
+
+/// Waits for the end of a program; gives its exit code and all that it said. One that takes too long is ended.
+#[track_caller]
+fn ended(process: &Process) -> (i32, String) {
+    let begun = originfs::clock::now();
+    while process.ended().is_none() {
+        if begun.elapsed() > LONG {
+            process.signal(Signal::SIGKILL);
+            panic!("not within {LONG:?}: {}", process.said());
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    (process.wait(), process.said())
 }
 
 /// How often each key was written with success, our own corner apart.
@@ -139,7 +158,7 @@ fn a_directory_moves_into_the_bucket_and_is_covered_and_released() {
     site.write("video.mp4", noise(20 << 20, 2));
     fs::create_dir(site.path("empty")).unwrap();
     symlink("notes.txt", site.path("link")).unwrap();
-    let old = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_580_702_706);
+    let old = std::time::UNIX_EPOCH + Duration::from_secs(1_580_702_706);
     File::options().write(true).open(site.path("notes.txt")).unwrap().set_modified(old).unwrap();
 
     let (code, told) = site.told(&["--dry-run"]);
@@ -149,6 +168,8 @@ fn a_directory_moves_into_the_bucket_and_is_covered_and_released() {
     let (code, said) = site.adopt(&[]);
     assert_eq!(code, 0, "{said}");
     assert!(said.contains("4 files") && said.contains("4 uploaded") && said.contains("is mounted"), "{said}");
+    // Where there is no terminal there is no bar.
+    assert!(!said.contains(['\r', '\u{1b}', '%']), "{said}");
     assert_eq!(bucket.keys(), ["2026/11/photo.jpg", "empty/", "link", "notes.txt", "video.mp4"]);
     assert!(site.is_mounted());
     assert_eq!(fs::read(site.path("2026/11/photo.jpg")).unwrap(), noise(70_000, 1));
@@ -213,7 +234,7 @@ fn two_hosts_adopt_the_same_content_at_once() {
     bucket.server.admin("DELETE", "log", "");
     let both = sites.each_ref().map(|site| site.start(&[]));
     for process in &both {
-        assert_eq!(process.wait(), 0, "{}", process.said());
+        assert_eq!(ended(process).0, 0, "{}", process.said());
     }
     assert!(sites.iter().all(Site::is_mounted));
     let writes = writes(&bucket);
@@ -318,13 +339,16 @@ fn a_server_that_fails_in_the_middle_is_told_and_the_next_run_goes_on() {
     assert!(site.is_mounted());
 }
 
+/// Names and values of `x-amz-meta-*`.
+type Metadata = &'static [(&'static str, &'static str)];
+
 /// Nothing is imported: what others wrote is there, and adoption counts it as there.
 #[test]
 fn objects_of_other_programs_need_no_import() {
     let Some(bucket) = Bucket::fresh() else { return };
     let site = Site::new(&bucket);
     // As s3fs 1.9, goofys 0.24, geesefs 0.4x and rclone 1.6x (with --metadata) put them; the metadata of each is its own.
-    let objects: [(&str, &str, &[(&str, &str)]); 4] = [
+    let objects: [(&str, &str, Metadata); 4] = [
         (
             "s3fs/photo.jpg",
             "image/jpeg",
@@ -399,9 +423,6 @@ fn bucket_and_options_come_from_fstab() {
     assert!(code == 1 && said.contains("has a mount of"), "{code} {said}");
 }
 
-/// What ten thousand requests may take where all tests run at once.
-const WATCHED: std::time::Duration = std::time::Duration::from_mins(3);
-
 /// As a person sees it: `script` makes the pseudo-terminal.
 #[test]
 fn ten_thousand_files_are_watched_through_a_terminal() {
@@ -413,13 +434,8 @@ fn ten_thousand_files_are_watched_through_a_terminal() {
     }
     let quoted: Vec<String> = site.command.iter().map(|word| format!("'{word}'")).collect();
     let command = format!("stty cols 140; {} --no-mount", quoted.join(" "));
-    let (process, begun) = (start(["script", "-qec", &command, "/dev/null"]), originfs::clock::now());
-    while process.ended().is_none() {
-        assert!(begun.elapsed() < WATCHED, "{}", process.said());
-        std::thread::sleep(std::time::Duration::from_millis(50));
-    }
-    assert_eq!(process.ended(), Some(0), "{}", process.said());
-    let said = process.said();
+    let (code, said) = ended(&start(["script", "-qec", &command, "/dev/null"]));
+    assert_eq!(code, 0, "{said}");
     let frames: Vec<&str> = said.split(['\r', '\n']).filter(|frame| frame.contains("uploading")).collect();
     let percents: Vec<u64> =
         frames.iter().filter_map(|frame| frame.split('%').next()?.rsplit(' ').next()?.parse().ok()).collect();
@@ -431,16 +447,13 @@ fn ten_thousand_files_are_watched_through_a_terminal() {
     }
     assert!(said.contains("10000 files") && said.contains("10000 uploaded"), "{}", &said[said.len() - 300..]);
     assert_eq!(bucket.keys().len(), 10_000);
-    // Elsewhere than on a terminal there are lines, and no bar.
-    let (code, said) = site.adopt(&["--no-mount"]);
-    assert!(code == 0 && !said.contains(['\r', '\u{1b}', '%']), "{said}");
 }
 
 #[test]
 fn killed_fifty_times_nothing_is_lost_and_nothing_is_uploaded_twice() {
+    const FILES: u32 = 1_600;
     let Some(bucket) = Bucket::alone() else { return };
     let site = Site::new(&bucket);
-    const FILES: u32 = 1_600;
     for n in 0..FILES {
         site.write(&format!("{}/{n}.txt", n % 20), n.to_string());
     }
