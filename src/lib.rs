@@ -8,6 +8,7 @@
 //! - [`cli`]: the command line.
 //! - [`adopt`]: what a directory holds goes into the bucket.
 //! - [`apps`]: what PHP applications need, as values: directories, presets, plans.
+//! - [`doctor`]: checks of a host and its mounts, with a remedy for each finding.
 //! - [`model`]: values and decisions, no I/O.
 //! - [`store`]: the bucket, as a trait, with its implementations.
 //! - [`freshness`]: when an answer may come from memory, and how many askers share one request.
@@ -24,6 +25,7 @@ pub mod cdn;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod doctor;
 pub mod error;
 pub mod freshness;
 pub mod fs;

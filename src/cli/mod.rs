@@ -3,6 +3,7 @@
 mod adopt;
 mod argv;
 mod background;
+mod doctor;
 pub mod help;
 mod mount;
 mod place;
@@ -52,6 +53,12 @@ enum Command {
     /// Move what a directory holds into the bucket, then mount the bucket over it
     #[command(after_help = adopt::HELP)]
     Adopt(AdoptArgs),
+    /// Check this host and its mounts, and say how to mend what is found
+    #[command(after_help = doctor::CODES)]
+    Doctor(doctor::DoctorArgs),
+    /// One check in a process of its own
+    #[command(hide = true, name = doctor::PART)]
+    DoctorPart,
     /// Show the version
     Version,
     /// What mount(8) calls as /sbin/mount.originfs
@@ -218,6 +225,8 @@ fn dispatch<E: Display>(args: &[OsString], mount: impl FnOnce(Options, Ready) ->
         Ok(cli) => cli,
         // Help and version come as errors that go to stdout.
         Err(err) if !err.use_stderr() => return err.print().map_err(Failure::system),
+        // Its code 1 says that there are warnings.
+        Err(err) if doctor::is_meant(args) => return Err(Failure::system(first_line(&err))),
         Err(err) => return Err(Failure::usage(first_line(&err))),
     };
     match cli.command {
@@ -227,6 +236,8 @@ fn dispatch<E: Display>(args: &[OsString], mount: impl FnOnce(Options, Ready) ->
         Command::Status(command) => status::command(&command, &mut io::stdout().lock()),
         Command::Plan(command) => plan::command(&command, &mut io::stdout().lock()),
         Command::Adopt(command) => adopt::command(args, &command, &mut io::stdout().lock()),
+        Command::Doctor(command) => doctor::command(&command, &mut io::stdout().lock()),
+        Command::DoctorPart => doctor::part(&mut io::stdin().lock(), &mut io::stdout().lock()),
         Command::Version => writeln!(io::stdout(), "originfs {}", env!("CARGO_PKG_VERSION")).map_err(Failure::system),
     }
 }

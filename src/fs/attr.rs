@@ -34,13 +34,19 @@ impl<S: Store> Fs<S> {
     /// Answers from memory, or `None`.
     pub fn try_getattr(&self, id: NodeId, caller: Caller) -> Option<Result<(Stat, Duration)>> {
         let tree = self.tree();
-        let Some(node) = tree.get(id) else { return Some(Err(Error::Stale)) };
+        let Some(node) = tree.get(id) else {
+            self.tickets.failed(caller.tid, true, clock::now());
+            return Some(Err(Error::Stale));
+        };
         let at_hand = match tree.key(id) {
             None => true,
             Some(key) if id == NodeId::ROOT => self.root_is_fresh(&key, &node.payload.known),
             // The disk knows, and may have to be waited for.
             Some(_) if node.payload.own => false,
-            Some(_) => is_fresh(node, self.options.freshness.stat_age(), clock::now()) || self.see_ticket(id, caller),
+            Some(_) => {
+                let now = clock::now();
+                is_fresh(node, self.options.freshness.stat_age(), now) || self.tickets.glances(caller.tid, id, now)
+            }
         };
         if at_hand { self.shown(&tree, id).map(Ok) } else { None }
     }

@@ -39,14 +39,29 @@ impl<S: Store> Fs<S> {
         open: OpenMode,
         caller: Caller,
     ) -> Result<(Found, Opened)> {
+        let created = self.try_create(parent, name, mode, open, caller).await;
+        if matches!(created, Err(Error::Stale)) {
+            self.tickets.failed(caller.tid, true, clock::now());
+        }
+        created
+    }
+
+    async fn try_create(
+        &self,
+        parent: NodeId,
+        name: &OsStr,
+        mode: u32,
+        open: OpenMode,
+        caller: Caller,
+    ) -> Result<(Found, Opened)> {
         if let Some(existing) = self.existing(parent, name)? {
-            return self.open_existing(existing, open, caller).await;
+            return self.open_existing(existing, open).await;
         }
         let raw = name;
         let (name, key, above) = self.place(parent, raw)?;
         let attr = self.attr_below(&above, Kind::File, mode, caller);
         if self.scope(&key) != Scope::Bucket {
-            return self.create_here((parent, &name), &attr, open, caller).await;
+            return self.create_here((parent, &name), &attr, open).await;
         }
         if !open.exclusive {
             return self.made(parent, name, &key, attr, open, &mut None);

@@ -58,6 +58,12 @@ pub(super) struct State {
 }
 
 impl State {
+    /// Whether the bucket may have an object under the name of the file, which goes when the name does: an upload of it,
+    /// or what it took the name of before its first close.
+    pub(super) fn may_be_there(&self) -> bool {
+        self.version.is_some() || self.tried || self.dirty.as_ref().is_some_and(|dirty| dirty.moved)
+    }
+
     /// Bytes that the file has now.
     pub(super) fn size(&self) -> u64 {
         match (&self.dirty, &self.version) {

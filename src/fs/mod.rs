@@ -6,7 +6,7 @@
 //!    directory. One claim at a time.
 //! 2. `File::turn`, `File::stream`, `File::state` of one file (two for a rename, the lower node id first). May be held over I/O.
 //! 3. Fences ([`crate::freshness::fence`]): raised around every change that the bucket sees.
-//! 4. The turn of the local store, then `tree`, `memory`, `tickets`, `reopening`: std mutexes, never held over an `.await`.
+//! 4. The turn of the local store, then `tree`, `memory`, `tickets`: std mutexes, never held over an `.await`.
 //!
 //! # How an answer is believed
 //!
@@ -41,6 +41,7 @@ mod send;
 mod settle;
 mod special;
 mod stream;
+mod tickets;
 pub mod types;
 mod write;
 mod xattr;
@@ -59,7 +60,6 @@ use std::{
         atomic::{AtomicU64, Ordering},
         mpsc,
     },
-    time::Instant,
 };
 
 use crate::{
@@ -84,12 +84,11 @@ use line::Line;
 use local::Here;
 use lru::LruCache;
 use recover::Renames;
+use tickets::Tickets;
 use types::{Invalidation, NodeId};
 
 /// Names whose attributes are remembered after the kernel forgot them: at ~340 bytes each, 34 MiB.
 const MEMORY_LEN: usize = 100_000;
-/// Answers that wait for the second half of a system call: more threads than a small host runs at once.
-const TICKETS_LEN: usize = 4096;
 /// Invalidations waiting for the kernel. At ~100 bytes each, a full queue is ~100 KiB.
 const INVALIDATIONS_LEN: usize = 1024;
 
@@ -103,14 +102,6 @@ struct Payload {
     pages: Option<Version>,
     /// It lives in the local store; the bucket does not know it.
     own: bool,
-}
-
-/// An answer that waits for the next request of its system call.
-#[derive(Clone, Copy, Debug)]
-struct Ticket {
-    left: Instant,
-    /// An open failed as stale, and the kernel looks the name up again before it comes back.
-    reopens: bool,
 }
 
 /// One mounted tree.
@@ -129,11 +120,9 @@ pub struct Fs<S: Store> {
     memory: Mutex<LruCache<Key, Known>>,
     views: Arc<Views>,
     /// Answers of the bucket that the system call which asked has not used yet, by node and thread.
-    tickets: Mutex<LruCache<(NodeId, u32), Ticket>>,
+    tickets: Tickets,
     /// Objects whose nonsense the log has.
     told: Mutex<nonsense::Told>,
-    /// Threads whose open(2) was stale once: the kernel looks the name up again and comes back, that once.
-    reopening: Mutex<LruCache<u32, ()>>,
     invalidations: mpsc::SyncSender<Invalidation>,
     names: Claims,
     here: Option<Here>,
@@ -188,9 +177,8 @@ impl<S: Store> Fs<S> {
             fences: Fences::new(Arc::clone(&views)),
             memory: Mutex::new(lru(MEMORY_LEN)),
             views,
-            tickets: Mutex::new(lru(TICKETS_LEN)),
+            tickets: Tickets::new(),
             told: Mutex::new(lru(nonsense::TOLD_LEN)),
-            reopening: Mutex::new(lru(TICKETS_LEN)),
             invalidations,
             names: Claims::default(),
             locals: Arc::default(),

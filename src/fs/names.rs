@@ -11,6 +11,7 @@ use super::{
     known::{self, Known, Seen},
     lock,
     settle::{Asking, child_key, is_fresh},
+    tickets::Place,
     types::{Caller, Found, NodeId},
 };
 use crate::{
@@ -26,6 +27,7 @@ use crate::{
         attr::{Attr, Kind},
         key::{Key, Name},
         patterns::Scope,
+        tree::Tree,
     },
     store::{List, Require, Store},
 };
@@ -47,14 +49,24 @@ impl<S: Store> Fs<S> {
         if node.payload.own {
             return None;
         }
-        if !is_fresh(node, self.options.freshness.stat_age(), clock::now()) && !self.reopens(id, caller) {
+        let now = clock::now();
+        if !is_fresh(node, self.options.freshness.stat_age(), now) && !self.tickets.reopens(caller.tid, id, now) {
             return None;
         }
-        self.void_ticket(id, caller);
-        self.found(&mut tree, id).map(Ok)
+        let found = self.found(&mut tree, id)?;
+        self.tickets.found(caller.tid, &found, false, now, |place| leads(&tree, place, parent, &name, id));
+        Some(Ok(found))
     }
 
     pub async fn lookup(&self, parent: NodeId, name: &OsStr, caller: Caller) -> Result<Found> {
+        let found = self.walk(parent, name, caller).await;
+        if let Err(err) = &found {
+            self.tickets.failed(caller.tid, matches!(err, Error::Stale), clock::now());
+        }
+        found
+    }
+
+    async fn walk(&self, parent: NodeId, name: &OsStr, caller: Caller) -> Result<Found> {
         let raw = name;
         let name = parse(parent, name).map_err(absent_if_bad)?;
         if self.recall(parent, &name)
@@ -70,8 +82,8 @@ impl<S: Store> Fs<S> {
             };
             let mut tree = self.tree();
             if let Some(found) = self.found(&mut tree, id) {
-                drop(tree);
-                self.leave_ticket(id, caller);
+                let now = clock::now();
+                self.tickets.found(caller.tid, &found, true, now, |place| leads(&tree, place, parent, &name, id));
                 return Ok(found);
             }
         }
@@ -205,10 +217,7 @@ impl<S: Store> Fs<S> {
             return self.unlink_here(parent, name);
         }
         let key = child_key(&self.tree(), parent, name)?;
-        let uploaded = {
-            let state = file.state.read().await;
-            state.version.is_some() || state.tried
-        };
+        let uploaded = file.state.read().await.may_be_there();
         if uploaded {
             self.secure(file, &key).await;
         }
@@ -384,6 +393,11 @@ pub(super) fn parse(parent: NodeId, name: &OsStr) -> Result<Name> {
         return Err(Error::NotPermitted);
     }
     Name::parse(name)
+}
+
+/// Whether `place` is the name that was looked up and found as `id`, or may be below it.
+fn leads(tree: &Tree<Payload>, place: &Place, parent: NodeId, name: &Name, id: NodeId) -> bool {
+    tree.is_below(place.0, id) || place.0 == parent && place.1 == *name
 }
 
 /// A name that no key can hold is certainly absent.

@@ -10,28 +10,24 @@ use super::{
     ask::Hint,
     file::{File, Handle},
     known::Seen,
-    lock,
-    settle::is_fresh,
+    settle::{child_key, is_fresh},
+    tickets::Ticket,
     types::{Caller, Fh, Found, NodeId, OpenMode, Opened},
 };
 use crate::{
     cache::{Content, Readahead, SMALL},
     clock,
     error::{Error, Result},
-    model::{
-        attr::Kind,
-        key::{Key, Name},
-        version::Version,
-    },
+    model::{attr::Kind, key::Name, version::Version},
     store::Store,
 };
 
 impl<S: Store> Fs<S> {
-    pub(super) async fn open_existing(&self, id: NodeId, open: OpenMode, caller: Caller) -> Result<(Found, Opened)> {
+    pub(super) async fn open_existing(&self, id: NodeId, open: OpenMode) -> Result<(Found, Opened)> {
         if open.exclusive {
             return Err(Error::Exists);
         }
-        let opened = self.open(id, open, caller).await?;
+        let opened = self.try_open(id, open, Ticket::default()).await?;
         let found = self.found(&mut self.tree(), id);
         if let Some(found) = found {
             return Ok((found, opened));
@@ -46,18 +42,29 @@ impl<S: Store> Fs<S> {
         if open.write && self.options.read_only {
             return Err(Error::ReadOnly);
         }
-        let opened = self.try_open(id, open, caller).await;
-        let mut reopening = lock(&self.reopening);
-        let again = reopening.pop(&caller.tid).is_some();
-        if matches!(opened, Err(Error::Stale)) && !again {
-            reopening.put(caller.tid, ());
+        let (place, ino) = {
+            let tree = self.tree();
+            (tree.get(id).and_then(|node| node.place.clone()), tree.key(id).map(|key| key.ino()))
+        };
+        let ticket = self.tickets.take(caller.tid, id, place.as_ref(), clock::now());
+        let moved = ticket.ino.is_some() && ticket.ino != ino;
+        let opened = if moved { Err(Error::Stale) } else { self.try_open(id, open, ticket).await };
+        if !matches!(opened, Err(Error::Stale)) || ticket.again {
+            return opened;
         }
+        // What was renamed meanwhile is not what the caller named.
+        let place = place.filter(|_| !moved);
+        let now = match &place {
+            Some((parent, name)) => self.refetch(*parent, name).await?,
+            None => None,
+        };
+        self.tickets.comes_back(caller.tid, place, now, clock::now());
         opened
     }
 
-    async fn try_open(&self, id: NodeId, open: OpenMode, caller: Caller) -> Result<Opened> {
+    async fn try_open(&self, id: NodeId, open: OpenMode, ticket: Ticket) -> Result<Opened> {
         let empties = open.truncate && open.write;
-        self.revalidate(id, caller, empties).await?;
+        self.revalidate(id, ticket.asked, empties).await?;
         if self.is_own(id) {
             return self.open_here(id, open).await;
         }
@@ -65,15 +72,6 @@ impl<S: Store> Fs<S> {
         let opened = if empties { self.prepare_empty(&file, open).await } else { self.prepare(&file, open).await };
         if opened.is_err() {
             self.let_go(&file).await;
-        }
-        if matches!(opened, Err(Error::Stale)) {
-            let place = {
-                let tree = self.tree();
-                tree.get(id).and_then(|node| node.place.clone()).zip(tree.key(id))
-            };
-            if let Some(((parent, name), key)) = place {
-                self.refetch(parent, &name, key, caller).await?;
-            }
         }
         opened
     }
@@ -154,22 +152,27 @@ impl<S: Store> Fs<S> {
     }
 
     /// The object is not what it was: takes the answer and the bytes in one trip, for the open that comes next. However
-    /// often it is replaced, that one finds everything here. Nothing if this one came back already: then the next open
-    /// is another system call, which has to ask for itself.
-    async fn refetch(&self, parent: NodeId, name: &Name, key: Key, caller: Caller) -> Result<()> {
-        if lock(&self.reopening).contains(&caller.tid) {
-            return Ok(());
-        }
+    /// often it is replaced, that one finds everything here. Gives the node that has the name now.
+    async fn refetch(&self, parent: NodeId, name: &Name) -> Result<Option<NodeId>> {
+        let key = {
+            let tree = self.tree();
+            let there = tree.child(parent, name).and_then(|id| tree.get(id)).filter(|node| !node.payload.is_local());
+            match child_key(&tree, parent, name) {
+                Ok(key) if there.is_some() => key,
+                _ => return Ok(None),
+            }
+        };
         let stamp = self.fences.stamp(&key).await;
         let answer = self.look_and_fetch(key.clone(), None).await?;
         let mut tree = self.tree();
-        if self.fences.holds(stamp)
-            && let Some(now) = self.settle(&mut tree, parent, name, &key, &answer)
-        {
-            self.leave_ticket_to_reopen(now, caller);
+        if !self.fences.holds(stamp) || tree.key(parent).is_none() {
+            return Ok(None);
+        }
+        let now = self.settle(&mut tree, parent, name, &key, &answer);
+        if let Some(now) = now {
             self.tidy(&mut tree, now);
         }
-        Ok(())
+        Ok(now)
     }
 
     /// The pages that the kernel has, or gets now, are of `version`. Whether they were before.
@@ -227,7 +230,7 @@ impl<S: Store> Fs<S> {
 
     /// Asks the bucket, unless an answer is at hand that serves an open, that the node is still what its name means.
     /// For an open that empties the file its content does not matter.
-    async fn revalidate(&self, id: NodeId, caller: Caller, empties: bool) -> Result<()> {
+    async fn revalidate(&self, id: NodeId, asked: bool, empties: bool) -> Result<()> {
         loop {
             let (parent, name, key, version) = {
                 let tree = self.tree();
@@ -237,7 +240,7 @@ impl<S: Store> Fs<S> {
                     return if node.opens > 0 { Ok(()) } else { Err(Error::Stale) };
                 };
                 let age = self.options.freshness.open_age();
-                if is_fresh(node, age, clock::now()) || self.take_ticket(id, caller) {
+                if asked || is_fresh(node, age, clock::now()) {
                     return Ok(());
                 }
                 let key = tree.key(id).ok_or(Error::Stale)?;
@@ -249,25 +252,18 @@ impl<S: Store> Fs<S> {
             } else {
                 self.look_to_read(key.clone(), &version).await?
             };
-            let there = {
-                let mut tree = self.tree();
-                if !self.fences.holds(stamp) {
-                    continue;
-                }
-                let now = self.settle(&mut tree, parent, &name, &key, &answer);
-                let known = tree.get(id).and_then(|node| node.payload.known.version.as_ref());
-                if now == Some(id) && (empties || known.is_some_and(|known| known.same_content(&version))) {
-                    return Ok(());
-                }
-                now.is_some()
-            };
-            if matches!(answer.seen, Seen::Same(_)) {
+            let mut tree = self.tree();
+            if !self.fences.holds(stamp) {
                 continue;
             }
-            if there {
-                self.refetch(parent, &name, key, caller).await?;
+            let now = self.settle(&mut tree, parent, &name, &key, &answer);
+            let known = tree.get(id).and_then(|node| node.payload.known.version.as_ref());
+            if now == Some(id) && (empties || known.is_some_and(|known| known.same_content(&version))) {
+                return Ok(());
             }
-            return Err(Error::Stale);
+            if !matches!(answer.seen, Seen::Same(_)) {
+                return Err(Error::Stale);
+            }
         }
     }
 

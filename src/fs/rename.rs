@@ -165,7 +165,7 @@ impl<S: Store> Fs<S> {
         }
         let (uploaded, standing) = {
             let mut state = file.state.write().await;
-            let uploaded = state.version.is_some() || state.tried;
+            let uploaded = state.may_be_there();
             state.tried = false;
             let standing = state.dirty.as_ref().map(|dirty| (dirty.exclusive, dirty.moved));
             if let Some(dirty) = &mut state.dirty {

@@ -6,11 +6,11 @@ use std::{
 };
 
 use super::{
-    Fs, Payload, Ticket,
+    Fs, Payload,
     ask::Hint,
     known::{Answer, Known, Seen},
     lock,
-    types::{Caller, Found, Invalidation, NodeId, Stat},
+    types::{Found, Invalidation, NodeId, Stat},
 };
 use crate::{
     clock,
@@ -23,14 +23,6 @@ use crate::{
     },
     store::Store,
 };
-
-/// How long an answer waits for the OPEN of the system call that began with its LOOKUP. Far longer than that takes, far
-/// shorter than anybody's patience.
-const TICKET_AGE: Duration = Duration::from_millis(500);
-
-/// The same for the GETATTR between the two (the kernel checks permissions) or after the LOOKUP of a stat(2). Shorter,
-/// because it leaves the ticket, and an fstat(2) of the same thread looks just like it.
-const GLANCE_AGE: Duration = Duration::from_millis(50);
 
 /// What a name is, as far as the tree knows.
 pub(super) enum Asking {
@@ -185,44 +177,6 @@ impl<S: Store> Fs<S> {
         }
         let asked = node.payload.known.asked;
         asked.map_or(Duration::ZERO, |asked| age.saturating_sub(now.saturating_duration_since(asked)))
-    }
-
-    /// Leaves an answer for the second half of the system call that asked.
-    pub(super) fn leave_ticket(&self, id: NodeId, caller: Caller) {
-        lock(&self.tickets).put((id, caller.tid), Ticket { left: clock::now(), reopens: false });
-    }
-
-    /// Leaves an answer for an open that fails as stale now, so that the kernel tells the caller's size and pages of the
-    /// version that the next open finds.
-    pub(super) fn leave_ticket_to_reopen(&self, id: NodeId, caller: Caller) {
-        lock(&self.tickets).put((id, caller.tid), Ticket { left: clock::now(), reopens: true });
-    }
-
-    /// A new system call begins with a lookup that needs no request: what the last one left is void.
-    pub(super) fn void_ticket(&self, id: NodeId, caller: Caller) {
-        let mut tickets = lock(&self.tickets);
-        if tickets.peek(&(id, caller.tid)).is_some_and(|ticket| !ticket.reopens) {
-            tickets.pop(&(id, caller.tid));
-        }
-    }
-
-    /// Whether this lookup is that of an open that just failed as stale, so that its answer is here already.
-    pub(super) fn reopens(&self, id: NodeId, caller: Caller) -> bool {
-        let tickets = lock(&self.tickets);
-        let ticket = tickets.peek(&(id, caller.tid));
-        ticket.is_some_and(|ticket| ticket.reopens && serves(ticket.left, clock::now(), TICKET_AGE))
-    }
-
-    /// Whether the lookup of this system call asked already.
-    pub(super) fn see_ticket(&self, id: NodeId, caller: Caller) -> bool {
-        let tickets = lock(&self.tickets);
-        tickets.peek(&(id, caller.tid)).is_some_and(|ticket| serves(ticket.left, clock::now(), GLANCE_AGE))
-    }
-
-    /// As [`Fs::see_ticket`], for the last request of a system call. True once.
-    pub(super) fn take_ticket(&self, id: NodeId, caller: Caller) -> bool {
-        let ticket = lock(&self.tickets).pop(&(id, caller.tid));
-        ticket.is_some_and(|ticket| serves(ticket.left, clock::now(), TICKET_AGE))
     }
 }
 

@@ -68,8 +68,11 @@ impl Call {
         let errno = err.errno();
         if errno == libc::EIO {
             log::error!("{} of node {:#x}: {err}", self.op, self.node.0);
-        } else {
+        } else if self.op == "lookup" && errno == libc::ENOENT {
+            // The most usual answer of all.
             log::trace!("{} of node {:#x}: {err}", self.op, self.node.0);
+        } else {
+            log::debug!("{} of node {:#x}: {err}", self.op, self.node.0);
         }
         Errno::from_i32(errno)
     }

@@ -138,3 +138,65 @@ fn a_plan_is_made_of_variables_and_of_a_file_and_keeps_secrets() {
     assert!(output.status.code() == Some(1) && text.lines().count() == 1 && text.contains("bukket"), "{text}");
     fs::remove_dir_all(dir).unwrap();
 }
+
+/// What `originfs doctor` says about a host that is a directory, and its exit code.
+fn doctor(root: &std::path::Path, args: &[&str]) -> (i32, String) {
+    let mut command = Command::new(PROGRAM);
+    command.arg("doctor").args(args).arg("--root").arg(root);
+    command.env("AWS_EC2_METADATA_DISABLED", "true").env("HOME", root);
+    let output = command.output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
+    (output.status.code().unwrap(), text)
+}
+
+fn put(root: &std::path::Path, path: &str, text: &str) {
+    let path = root.join(path);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, text).unwrap();
+}
+
+#[test]
+fn doctor_reads_a_host_and_says_what_to_do() {
+    let root = directory("doctor");
+    let (code, text) = doctor(&root, &[]);
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains("no mount of originfs runs here or is configured"), "{text}");
+
+    put(&root, "etc/php.ini", "realpath_cache_ttl = 3600\n");
+    let (code, text) = doctor(&root, &[]);
+    assert_eq!(code, 1, "{text}");
+    assert!(text.contains("warning  realpath-cache") && text.contains("fix: realpath_cache_ttl=120"), "{text}");
+
+    let mount = root.join("nowhere");
+    let mount = mount.to_str().unwrap();
+    let line = format!("site {mount} originfs nofail,no_sign_request,endpoint=http://127.0.0.1:1 0 0\n");
+    put(&root, "etc/fstab", &line);
+    put(&root, "etc/systemd/system/x.service", "");
+    let (code, text) = doctor(&root, &[mount, "--json"]);
+    assert_eq!(code, 2, "{text}");
+    let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((&json["version"], &json["verdict"]), (&serde_json::json!(1), &serde_json::json!("failure")));
+    let finding = |check: &str| {
+        let all = json["findings"].as_array().unwrap();
+        all.iter().find(|finding| finding["check"] == check).unwrap_or_else(|| panic!("no {check} in {text}"))
+    };
+    assert_eq!(finding("mounted")["verdict"], "failure");
+    assert_eq!(finding("web-user")["verdict"], "skipped");
+    assert!(finding("endpoint")["message"].as_str().unwrap().contains("127.0.0.1:1"), "{text}");
+    let order = finding("order");
+    assert!(order["fix"].as_str().unwrap().contains("_netdev") && order["why"].is_string(), "{text}");
+    fs::remove_dir_all(root).unwrap();
+}
+
+#[test]
+fn wrong_use_of_doctor_is_not_a_warning() {
+    let root = directory("doctor-wrong");
+    for args in [&["--frobnicate"][..], &["/nonexistent"]] {
+        let (code, text) = doctor(&root, args);
+        assert_eq!((code, text.lines().count()), (2, 1), "{text}");
+    }
+    put(&root, "etc/fstab", "site /srv/x originfs flux 0 0\n");
+    let (code, text) = doctor(&root, &[]);
+    assert!(code == 2 && text.contains("unknown option flux"), "{text}");
+    fs::remove_dir_all(root).unwrap();
+}

@@ -14,7 +14,7 @@ use crate::{
 /// Operations of a run that is one among many tests.
 const SHORT: usize = 1500;
 /// Requests are tried twice, so that many calls fail.
-const IMPATIENT: &str = "retries=1,part_size=5M,cache_min_free=0";
+const IMPATIENT: &str = "retries=1,part_size=5M,cache_min_free=0,debug";
 
 fn plan(name: &'static str) -> Plan {
     Plan {

@@ -26,8 +26,8 @@ use crate::{
 const DEADLINE: Duration = Duration::from_mins(40);
 /// `stat_ttl` in nanoseconds, and what a coarse kernel clock adds.
 const STAT_AGE: At = 1_000_000_000 + 20_000_000;
-/// Options of all mounts: the smallest parts, and whatever room the disk has.
-pub(crate) const MOUNT: &str = "part_size=5M,cache_min_free=0";
+/// Options of all mounts: the smallest parts, whatever room the disk has, and a log that tells of every failure.
+pub(crate) const MOUNT: &str = "part_size=5M,cache_min_free=0,debug";
 /// The client of the bucket, among the workers' numbers.
 const CLIENT: u32 = 500;
 /// Those who look at the end.
@@ -212,9 +212,12 @@ impl<'a> Run<'a> {
         Verdict { violations, counts, report }
     }
 
-    /// The whole history, for those who want to know more.
+    /// The whole history, for those who want to know more, and what each mount said meanwhile.
     fn keep(&self) -> PathBuf {
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}-{}.jsonl", self.plan.name, self.seed));
+        for (host, mount) in self.mounts.iter().enumerate() {
+            fs::write(path.with_extension(format!("{host}.log")), mount.log()).unwrap();
+        }
         let mut file = OpenOptions::new().create(true).truncate(true).write(true).open(&path).unwrap();
         for event in &self.events {
             writeln!(file, "{}", serde_json::to_string(event).unwrap()).unwrap();

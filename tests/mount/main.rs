@@ -10,6 +10,7 @@ mod apps;
 mod attributes;
 mod coherence;
 mod directories;
+mod doctor;
 mod failure;
 mod files;
 mod foreign;

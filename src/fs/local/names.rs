@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::super::{
     Fs,
-    types::{Caller, Found, NodeId, OpenMode, Opened, SetAttr, SetTime},
+    types::{Found, NodeId, OpenMode, Opened, SetAttr, SetTime},
 };
 use crate::{
     clock,
@@ -33,13 +33,12 @@ impl<S: Store> Fs<S> {
         (parent, name): (NodeId, &Name),
         attr: &Attr,
         open: OpenMode,
-        caller: Caller,
     ) -> Result<(Found, Opened)> {
         let (id, made) = match self.new_here(parent, name, attr, New::File) {
             // The kernel had forgotten it, or somebody was faster.
             Err(Error::Exists) if !open.exclusive => {
                 let id = self.look_here(parent, name)?.ok_or(Error::Exists)?;
-                return self.open_existing(id, open, caller).await;
+                return self.open_existing(id, open).await;
             }
             made => made?,
         };

@@ -115,7 +115,7 @@ impl<S: Store> Fs<S> {
     async fn fetch_whole(&self, file: &File, state: &mut State, from: &End) -> Result<Taken> {
         let here = self.here.as_ref().ok_or(Error::Stale)?;
         if state.dirty.is_some() {
-            let goes = if state.version.is_some() || state.tried { Goes::Anything } else { Goes::Nothing };
+            let goes = if state.may_be_there() { Goes::Anything } else { Goes::Nothing };
             let attr = self.tree().get(file.id).ok_or(Error::Stale)?.payload.known.attr;
             let (own, scratch) = here.disk.scratch()?;
             self.copy_dirty(state, &own).await?;

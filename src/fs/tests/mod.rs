@@ -235,7 +235,11 @@ impl Host {
 
     /// open(2) with `O_CREAT` if it may write. The kernel retries once when a node turned out stale.
     pub(super) async fn open(&self, path: &str, mode: OpenMode) -> Result<Open> {
-        let who = self.who();
+        self.open_by(self.who(), path, mode).await
+    }
+
+    /// As [`Host::open`], by a thread that may have made other calls.
+    pub(super) async fn open_by(&self, who: Caller, path: &str, mode: OpenMode) -> Result<Open> {
         for attempt in 0.. {
             let opened = match self.walk(path, who).await {
                 Ok(id) => self.fs.open(id, mode, who).await,

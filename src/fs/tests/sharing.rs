@@ -64,3 +64,98 @@ async fn an_open_after_one_that_failed_asks_again() {
     let opened = opened.unwrap();
     assert_eq!(&a.read_open(Open { fh: opened.fh, id: opened.id }).await.unwrap()[..], b"4444");
 }
+
+/// The kernel does not come back to an open when the name is gone by then.
+#[tokio::test]
+async fn an_open_that_was_given_up_leaves_nothing_to_the_next() {
+    let bucket = bucket();
+    let [a, h] = [Host::with(&bucket, FsOptions { freshness: Freshness::default(), ..options() }), Host::new(&bucket)];
+    for name in ["gone", "f"] {
+        h.write(name, b"1").await.unwrap();
+    }
+    let who = a.who();
+    let gone = a.walk("gone", who).await.unwrap();
+    h.write("gone", b"22").await.unwrap();
+    assert!(matches!(a.fs.open(gone, READ, who).await, Err(Error::Stale)));
+    h.unlink("gone").await.unwrap();
+    assert!(matches!(a.open("gone", READ).await, Err(Error::NotFound)), "another thread finds out");
+    assert!(matches!(a.walk("gone", who).await, Err(Error::NotFound)));
+
+    let f = a.walk("f", who).await.unwrap();
+    h.write("f", b"22").await.unwrap();
+    assert!(matches!(a.fs.open(f, READ, who).await, Err(Error::Stale)));
+    let f = a.walk("f", who).await.unwrap();
+    h.write("f", b"333").await.unwrap();
+    let opened = a.fs.open(f, READ, who).await.expect("it comes back to what was fetched for it");
+    assert_eq!(&a.read_open(Open { fh: opened.fh, id: opened.id }).await.unwrap()[..], b"22");
+}
+
+/// Nor when a signal ends the call; the next one may be an open of the same name.
+#[tokio::test]
+async fn what_was_fetched_for_an_open_serves_no_later_one() {
+    let bucket = bucket();
+    let [a, h] = [Host::with(&bucket, FsOptions { freshness: Freshness::default(), ..options() }), Host::new(&bucket)];
+    for name in ["f", "other"] {
+        h.write(name, b"1").await.unwrap();
+    }
+    let who = a.who();
+    let f = a.walk("f", who).await.unwrap();
+    h.write("f", b"22").await.unwrap();
+    assert!(matches!(a.fs.open(f, READ, who).await, Err(Error::Stale)));
+    a.walk("other", who).await.unwrap();
+    h.write("f", b"333").await.unwrap();
+    let opened = a.open_by(who, "f", READ).await.unwrap();
+    assert_eq!(&a.read_open(opened).await.unwrap()[..], b"333");
+}
+
+/// An open means the name: that another one has its node now does not make it current.
+#[tokio::test]
+async fn an_open_of_what_was_renamed_meanwhile_looks_again() {
+    let bucket = bucket();
+    let [a, h] = [Host::with(&bucket, FsOptions { freshness: Freshness::default(), ..options() }), Host::new(&bucket)];
+    a.mkdir("d").await.unwrap();
+    a.write("d/f", b"1").await.unwrap();
+    for (from, to, f) in [("d/f", "d/g", "d/f"), ("d", "e", "d/f")] {
+        if from == "d" {
+            a.rename("d/g", "d/f").await.unwrap();
+        }
+        let who = a.who();
+        let id = a.walk(f, who).await.unwrap();
+        a.rename(from, to).await.unwrap();
+        if from == "d" {
+            h.mkdir("d").await.unwrap();
+        }
+        h.write(f, b"22").await.unwrap();
+        assert!(matches!(a.fs.open(id, READ, who).await, Err(Error::Stale)));
+        let opened = a.open_by(who, f, READ).await.unwrap();
+        assert_eq!(&a.read_open(opened).await.unwrap()[..], b"22");
+        a.close(opened).await.unwrap();
+        h.unlink(f).await.unwrap();
+    }
+}
+
+/// A file that took a name before its first close stands for it: the object that is there still is nobody's any more.
+#[tokio::test]
+async fn what_a_dirty_file_replaced_goes_with_it() {
+    let bucket = bucket();
+    let [a, h] = [0; 2].map(|_| Host::new(&bucket));
+    for moves in [false, true] {
+        h.write("f", b"old").await.unwrap();
+        let writing = a.open("tmp", WRITE).await.unwrap();
+        a.fs.write(writing.fh, 0, b("new"), false).await.unwrap();
+        a.rename("tmp", "f").await.unwrap();
+        if moves {
+            a.rename("f", "g").await.unwrap();
+        } else {
+            a.unlink("f").await.unwrap();
+        }
+        for host in [&a, &h] {
+            assert!(matches!(host.read("f").await, Err(Error::NotFound)), "moves: {moves}");
+        }
+        a.close(writing).await.unwrap();
+        for host in [&a, &h] {
+            assert!(matches!(host.read("f").await, Err(Error::NotFound)), "moves: {moves}");
+        }
+    }
+    assert_eq!(&h.read("g").await.unwrap()[..], b"new");
+}

@@ -1,11 +1,12 @@
 //! The [`Store`] of a real bucket, over the AWS SDK. Nothing of the SDK is visible outside.
 //!
 //! `call` retries within the deadline, `fault` says what errors mean, `keyring` holds the credentials, `read` and
-//! `write` are the operations, `check` tells at mount why a bucket cannot be used.
+//! `write` are the operations, `check` tells at mount why a bucket cannot be used, `clock` what time the server has.
 
 mod call;
 mod check;
 mod client;
+mod clock;
 mod fault;
 mod keyring;
 mod multipart;

@@ -9,6 +9,8 @@ mod joomla;
 mod large;
 mod moodle;
 mod php;
+mod presets;
+mod serving;
 mod wordpress;
 
 use std::{

@@ -50,7 +50,13 @@ impl Bucket {
 
     /// On a server of its own, which the test may break. `None` where that cannot be.
     pub(crate) fn alone() -> Option<Self> {
-        own().map(Self::on)
+        own(&[]).map(Self::on)
+    }
+
+    /// On a server of its own that lets everybody read its objects. `None` where that cannot be.
+    pub(crate) fn public() -> Option<Self> {
+        let server = own(&["--public-read=originfs-test"])?;
+        Some(Self { name: server.bucket.clone(), ..Self::on(server) })
     }
 
     fn on(server: &'static Server) -> Self {

@@ -50,21 +50,22 @@ pub(crate) fn server() -> Option<&'static Server> {
         .get_or_init(|| {
             can_mount().then(|| {
                 outside::prepare();
-                from_env().unwrap_or_else(start)
+                from_env().unwrap_or_else(|| start(&[]))
             })
         })
         .as_ref()
 }
 
-/// A server for one test alone, to be broken by its admin interface. `None` where tests cannot mount, or use another kind.
-pub(crate) fn own() -> Option<&'static Server> {
+/// A server for one test alone, to be broken by its admin interface, with `more` arguments. `None` where tests cannot
+/// mount, or use another kind.
+pub(crate) fn own(more: &[&str]) -> Option<&'static Server> {
     let shared = server()?;
     if shared.kind != Kind::Dev {
         println!("skipped: only the development server can be broken so");
         return None;
     }
     // It ends with this process, as the shared one does.
-    Some(Box::leak(Box::new(start())))
+    Some(Box::leak(Box::new(start(more))))
 }
 
 impl Server {
@@ -114,17 +115,18 @@ fn from_env() -> Option<Server> {
     })
 }
 
-fn start() -> Server {
+fn start(more: &[&str]) -> Server {
     let (access_key, secret_key, bucket) = ("OFTESTACCESSKEY0000", "oftestsecretkey000000000000", "originfs-test");
     let data = fresh_dir();
-    let server = outside::start([
+    let words = [
         env!("CARGO_BIN_EXE_originfs-dev-s3"),
         "--listen=127.0.0.1:0",
         &format!("--data={}", data.display()),
         &format!("--access-key={access_key}"),
         &format!("--secret-key={secret_key}"),
         &format!("--bucket={bucket}"),
-    ]);
+    ];
+    let server = outside::start(words.into_iter().chain(more.iter().copied()));
     let mut endpoint = None;
     eventually("the server tells its address", || {
         assert_eq!(server.ended(), None, "{}", server.said());

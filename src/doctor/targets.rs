@@ -1,0 +1,201 @@
+//! What is to be mounted on this host, and where that is written down: fstab, and the settings of services.
+
+use std::path::{Path, PathBuf};
+
+use super::{
+    files::{self, Files},
+    tables::{self, Line},
+};
+use crate::apps::service;
+
+/// Where the settings of services are, one file for each instance of `originfs@.service`.
+const SETTINGS: &str = "/etc/originfs";
+
+/// One mount, as far as it is known.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Target {
+    pub source: String,
+    /// As configured; `None` for a bucket alone.
+    pub dir: Option<PathBuf>,
+    /// As after `-o`.
+    pub options: String,
+    /// The environment of its process.
+    pub env: Vec<(String, String)>,
+    pub fstab: Option<Line>,
+    /// The file with the settings of the service.
+    pub settings: Option<PathBuf>,
+    /// The process that serves it.
+    pub process: Option<u32>,
+}
+
+impl Target {
+    /// What findings call it.
+    pub fn subject(&self) -> String {
+        self.dir.as_ref().map_or_else(|| self.source.clone(), |dir| dir.display().to_string())
+    }
+
+    /// Whether it is known how it is mounted: of a process that is gone and was started by hand only the source is.
+    pub fn is_known(&self) -> bool {
+        self.dir.is_none() || self.process.is_some() || self.fstab.is_some() || self.settings.is_some()
+    }
+
+    /// The unit of its service.
+    pub fn unit(&self) -> Option<String> {
+        self.settings.as_ref()?;
+        Some(format!("originfs@{}.service", service::instance(self.dir.as_ref()?)))
+    }
+
+    /// The command that mounts it, as it is configured.
+    pub fn mount_command(&self) -> String {
+        if !self.is_known() {
+            return "originfs mount ... as before".to_owned();
+        }
+        match (self.unit(), &self.dir) {
+            (Some(unit), _) => format!("systemctl restart {}", super::finding::quoted(&unit)),
+            (None, Some(dir)) => format!("mount {}", super::finding::quoted(&dir.display().to_string())),
+            (None, None) => "originfs mount ...".to_owned(),
+        }
+    }
+
+    /// The bucket alone.
+    pub fn bucket(&self) -> &str {
+        let rest = self.source.strip_prefix("s3://").unwrap_or(&self.source);
+        let named = self.options.split(',').find_map(|option| option.strip_prefix("bucket="));
+        named.unwrap_or_else(|| rest.split([':', '/']).next().unwrap_or_default())
+    }
+}
+
+/// All mounts that are configured.
+pub fn configured(files: &impl Files) -> Vec<Target> {
+    let mut all: Vec<Target> = tables::fstab(files).into_iter().filter(Line::is_ours).map(of_fstab).collect();
+    for path in files::glob(files, &Path::new(SETTINGS).join("*.env")) {
+        let Some(target) = files.read(&path).and_then(|text| of_settings(&path, &text)) else { continue };
+        add(&mut all, target);
+    }
+    all
+}
+
+/// Adds a target, or what it knows more of one that is there. What a service or a process says counts more.
+pub fn add(all: &mut Vec<Target>, target: Target) {
+    let Some(same) = all.iter_mut().find(|other| other.dir.is_some() && other.dir == target.dir) else {
+        all.push(target);
+        return;
+    };
+    same.settings = target.settings.or(same.settings.take());
+    same.process = target.process.or(same.process);
+    (same.source, same.options, same.env) = (target.source, target.options, target.env);
+}
+
+fn of_fstab(line: Line) -> Target {
+    Target {
+        source: line.source.clone(),
+        dir: Some(line.dir.clone()),
+        options: line.options.clone(),
+        fstab: Some(line),
+        ..Target::default()
+    }
+}
+
+/// A file for `EnvironmentFile=` (systemd.exec(5)).
+fn of_settings(path: &Path, text: &str) -> Option<Target> {
+    let dir = unescape(path.file_stem()?.to_str()?);
+    let mut target = Target { dir: Some(dir), settings: Some(path.to_owned()), ..Target::default() };
+    for line in text.lines() {
+        let line = line.trim();
+        let Some((name, value)) = line.split_once('=').filter(|_| !line.starts_with(['#', ';'])) else { continue };
+        let value = unquote(value.trim());
+        match name.trim() {
+            "SOURCE" => target.source = value,
+            "OPTIONS" => target.options = value,
+            name => target.env.push((name.to_owned(), value)),
+        }
+    }
+    (!target.source.is_empty()).then_some(target)
+}
+
+fn unquote(value: &str) -> String {
+    let inner = |quote| value.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote));
+    if let Some(text) = inner('\'') {
+        return text.to_owned();
+    }
+    let mut text = String::new();
+    let mut chars = inner('"').unwrap_or(value).chars();
+    while let Some(c) = chars.next() {
+        text.extend(if c == '\\' { chars.next() } else { Some(c) });
+    }
+    text
+}
+
+/// The directory of an instance, as `systemd-escape --unescape --path` does.
+fn unescape(instance: &str) -> PathBuf {
+    let mut bytes = vec![b'/'];
+    let mut rest = instance.as_bytes();
+    if rest == b"-" {
+        return PathBuf::from("/");
+    }
+    while let Some((&first, after)) = rest.split_first() {
+        let code = rest.strip_prefix(b"\\x").and_then(|digits| std::str::from_utf8(digits.get(..2)?).ok());
+        let code = code.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        bytes.push(code.unwrap_or(if first == b'-' { b'/' } else { first }));
+        rest = if code.is_some() { &rest[4..] } else { after };
+    }
+    PathBuf::from(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::files::Fixture, *};
+    use crate::apps::plan::{Keys, Mount};
+
+    #[test]
+    fn fstab_and_services_are_found_and_joined() {
+        let files = Fixture::new(&[
+            (
+                "/etc/fstab",
+                "site:/a /srv/a originfs ro 0 0\nsite:/b /srv/b fuse.originfs defaults 0 0\n/dev/sda / ext4 defaults 0 1\n",
+            ),
+            (
+                "/etc/originfs/srv-b.env",
+                "# keys\nSOURCE=site:/b2\nOPTIONS=\"uid=33,local=*.log\"\nAWS_ACCESS_KEY_ID='a b'\n",
+            ),
+            ("/etc/originfs/broken.env", "OPTIONS=x\n"),
+        ]);
+        let all = configured(&files);
+        assert_eq!(all.len(), 2);
+        assert_eq!((all[0].source.as_str(), all[0].options.as_str(), all[0].unit()), ("site:/a", "ro", None));
+        let b = &all[1];
+        assert_eq!((b.source.as_str(), b.options.as_str()), ("site:/b2", "uid=33,local=*.log"));
+        assert!(b.fstab.is_some());
+        assert_eq!(b.unit().as_deref(), Some("originfs@srv-b.service"));
+        assert_eq!(b.env, [("AWS_ACCESS_KEY_ID".to_owned(), "a b".to_owned())]);
+    }
+
+    #[test]
+    fn what_apply_writes_is_read() {
+        let mount = Mount {
+            directory: "/srv/a-b/.c d".into(),
+            source: "site:/x".into(),
+            options: r#"local=a"b\,$c"#.into(),
+            unit: String::new(),
+            holds: 0,
+            mounted: false,
+            private: Vec::new(),
+        };
+        let keys = Keys { access: "A".into(), secret: "s`e\\c".into() };
+        let path = format!("/etc/originfs/{}.env", service::instance(&mount.directory));
+        let target = of_settings(Path::new(&path), &service::settings(&mount, &keys)).unwrap();
+        assert_eq!(target.dir.as_deref(), Some(mount.directory.as_path()));
+        assert_eq!((target.source, target.options), (mount.source, mount.options));
+        assert_eq!(target.env[1].1, keys.secret);
+    }
+
+    #[test]
+    fn buckets_of_sources() {
+        for (source, options, bucket) in
+            [("site", "", "site"), ("site:/a", "", "site"), ("s3://site/a", "", "site"), ("none", "ro,bucket=b", "b")]
+        {
+            let target = Target { source: source.into(), options: options.into(), ..Target::default() };
+            assert_eq!(target.bucket(), bucket, "{source}");
+        }
+    }
+}
