@@ -16,7 +16,7 @@ J
 fio_job() {
     local job=$1
     shift
-    fio --name="$job" --directory="$mnt" --filename="$job" --randseed=7 --verify=crc32c --verify_fatal=1 \
+    fio --name="$job" --directory="$mnt" --aux-path="$local_dir" --filename="$job" --randseed=7 --verify=crc32c --verify_fatal=1 \
         --output="$local_dir/$job.out" "$@" || { cat "$local_dir/$job.out" >&2; fail "fio: $job"; }
 }
 

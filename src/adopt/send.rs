@@ -295,12 +295,13 @@ impl<S: Store> Adopter<S> {
         stream.land().await?;
         matter.is_unchanged()?;
         let require = self.require(key, expect, matter.size(), true).await?;
+        let former = if let Require::Version(etag) = &require { Some(etag.clone()) } else { None };
         let version = match stream.complete(&*self.store, require).await {
             Ok(version) => Version { size: matter.size(), ..version },
             Err(err) => return Err(self.refusal(key, err).await),
         };
         let object = self.store.head(key).await?;
-        verify(&version, &object.version.etag, object.version.size)?;
+        verify(&version, stream.operation.as_deref(), former.as_ref(), &object)?;
         Ok(version)
     }
 

@@ -7,6 +7,8 @@ use super::directories::Directory;
 
 /// The longest name of a bucket (Amazon S3 User Guide, "General purpose bucket naming rules").
 const NAME_MAX: usize = 63;
+/// The shortest one (ibid.).
+const NAME_MIN: usize = 3;
 
 /// How the directories of a site are spread over buckets.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -45,6 +47,21 @@ pub fn name(layout: Layout, site: &str, directory: &Directory) -> Result<String,
         ));
     }
     Ok(name)
+}
+
+/// Checks a name that somebody gives: a bucket that has it may exist, or is to be created. Gives a warning for what only
+/// old buckets and other services have.
+pub fn check(name: &str) -> Result<Option<String>, String> {
+    let len = name.len();
+    if !(NAME_MIN..=NAME_MAX).contains(&len) {
+        return Err(format!("BUCKET: {name:?} has {len} characters, and must have {NAME_MIN} to {NAME_MAX}"));
+    }
+    let odd = |c: &char| !c.is_ascii_alphanumeric() && !"-._".contains(*c);
+    if let Some(odd) = name.chars().find(odd) {
+        return Err(format!("BUCKET: {name:?}: {odd:?} is not allowed in it"));
+    }
+    let old = name.contains(|c: char| c == '_' || c.is_ascii_uppercase());
+    Ok(old.then(|| format!("BUCKET: {name}: services create no buckets with capitals or underscores any more")))
 }
 
 /// Directories whose buckets would be the same one: `a/b` and `a-b` are.
@@ -120,5 +137,14 @@ mod tests {
             .map(|dir| (below(dir), name(Layout::Directory, "example.com", &below(dir)).unwrap()))
             .into();
         assert_eq!(collisions(&named), ["a-b/c and a/b-c would share the bucket example-com-assets-a-b-c"]);
+    }
+
+    #[test]
+    fn given_names_are_checked() {
+        assert_eq!(check("my.site-assets"), Ok(None));
+        assert!(check("Old_Bucket").unwrap().is_some());
+        for (name, part) in [("ab", "3 to 63"), ("a/b", "not allowed"), (&"a".repeat(64), "64 characters")] {
+            assert!(check(name).unwrap_err().contains(part), "{name}");
+        }
     }
 }

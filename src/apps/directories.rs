@@ -20,6 +20,13 @@ pub enum Directory {
 }
 
 impl Directory {
+    /// As it was written.
+    pub fn as_path(&self) -> &Path {
+        match self {
+            Self::Below(path) | Self::Absolute(path) => path,
+        }
+    }
+
     /// Where it is on this host.
     pub fn path(&self, webroot: &Path) -> PathBuf {
         match self {

@@ -5,6 +5,7 @@
 pub mod buckets;
 pub mod detect;
 pub mod directories;
+pub mod fstab;
 pub mod plan;
 pub mod preset;
 pub mod service;

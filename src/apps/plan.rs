@@ -8,10 +8,11 @@ use super::{
     App,
     buckets::{self, Layout},
     directories::{self, Directory},
-    preset::{self, Preset, Rule},
+    preset::{self, Care, Preset},
     service,
     vendor::{self, Endpoint},
 };
+use crate::config::Keys;
 
 /// What deployment scripts say, under the names of their variables (in lower case in TOML). Nothing is checked yet.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
@@ -41,6 +42,8 @@ pub trait Facts {
     fn exists(&self, path: &Path) -> bool;
     /// What a directory holds: names, as far as it is one.
     fn names(&self, path: &Path) -> Vec<String>;
+    /// The text of a file, if it can be read.
+    fn text(&self, path: &Path) -> Option<String>;
     /// Where `path` really is: symbolic links resolved as far as they lead.
     fn real(&self, path: &Path) -> PathBuf;
     /// The type of the file system that is mounted exactly there.
@@ -50,7 +53,7 @@ pub trait Facts {
 }
 
 /// A mount that will be made.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
 pub struct Mount {
     pub directory: PathBuf,
     pub source: String,
@@ -67,7 +70,7 @@ pub struct Mount {
 }
 
 /// Everything that `apply` would do.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
 pub struct Plan {
     pub application: Option<&'static str>,
     pub webroot: PathBuf,
@@ -80,21 +83,9 @@ pub struct Plan {
     pub ignored: Vec<String>,
     /// What somebody should know before.
     pub warnings: Vec<String>,
+    /// The first pair.
     #[serde(skip)]
     pub keys: Keys,
-}
-
-/// The first pair of credentials; never shown.
-#[derive(Clone, Default, Eq, PartialEq)]
-pub struct Keys {
-    pub access: String,
-    pub secret: String,
-}
-
-impl std::fmt::Debug for Keys {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Keys(..)")
-    }
 }
 
 /// Who runs PHP: Debian, Fedora, Arch, Alpine, openSUSE.
@@ -111,7 +102,7 @@ pub fn plan(wish: &Wish, facts: &impl Facts) -> Result<Plan, String> {
     }
     let app = application(wish, &webroot, facts, &mut notes)?;
     let preset = app.map(preset::preset);
-    let mut directories = wanted(wish, preset, &mut notes)?;
+    let mut directories = wanted(wish, preset, (&webroot, facts), &mut notes)?;
     for directory in &mut directories {
         if let Directory::Absolute(path) = &*directory
             && let Ok(below) = path.strip_prefix(&webroot)
@@ -121,6 +112,14 @@ pub fn plan(wish: &Wish, facts: &impl Facts) -> Result<Plan, String> {
     }
     let endpoint = endpoint(wish, &mut notes);
     let layout = layout(wish.layout.as_deref())?;
+    notes
+        .warnings
+        .extend(wish.bucket.as_deref().filter(|name| !name.is_empty()).map(buckets::check).transpose()?.flatten());
+    if layout == Layout::Short {
+        notes
+            .warnings
+            .push("LAYOUT=short: sites whose names begin alike share a bucket: look at their plans".to_owned());
+    }
     let owner = owner(wish, facts)?;
     let keys = Keys {
         access: first("S3_ACCESS_KEY", wish.s3_access_key.as_deref(), &mut notes),
@@ -130,8 +129,8 @@ pub fn plan(wish: &Wish, facts: &impl Facts) -> Result<Plan, String> {
     let mut mounts = Vec::new();
     for directory in &directories {
         let bucket = bucket(wish, layout, directory)?;
-        let rule = preset.and_then(|preset| preset.rule_of(directory));
-        mounts.push(mount(&Wanted { directory, bucket: &bucket, layout, rule }, &webroot, facts, &mut notes)?);
+        let care = preset.map(|preset| preset.care_of(directory)).unwrap_or_default();
+        mounts.push(mount(&Wanted { directory, bucket: &bucket, layout, care }, &webroot, facts, &mut notes)?);
         named.push((directory.clone(), bucket));
     }
     if layout != Layout::Site
@@ -179,7 +178,12 @@ fn application(wish: &Wish, webroot: &Path, facts: &impl Facts, notes: &mut Note
     Ok(found.first().copied())
 }
 
-fn wanted(wish: &Wish, preset: Option<&Preset>, notes: &mut Notes) -> Result<Vec<Directory>, String> {
+fn wanted(
+    wish: &Wish,
+    preset: Option<&Preset>,
+    (webroot, facts): (&Path, &impl Facts),
+    notes: &mut Notes,
+) -> Result<Vec<Directory>, String> {
     let parsed = directories::parse(wish.directories_to_mount.as_deref().unwrap_or_default())?;
     notes.ignored.extend(parsed.remarks);
     if !parsed.directories.is_empty() {
@@ -188,7 +192,50 @@ fn wanted(wish: &Wish, preset: Option<&Preset>, notes: &mut Notes) -> Result<Vec
     let Some(preset) = preset else {
         return Err("say what to mount as DIRECTORIES_TO_MOUNT, or which APPLICATION it is".to_owned());
     };
-    directories::parse(&preset.directories.join(":")).map(|parsed| parsed.directories)
+    let mut found: Vec<Directory> = preset.directories.iter().map(|path| Directory::Below(path.into())).collect();
+    if preset.app == App::Moodle
+        && let Some(data) = facts.text(&webroot.join("config.php")).and_then(|text| dataroot(&text))
+    {
+        found = vec![Directory::Absolute(data.join("filedir"))];
+    }
+    for pattern in preset.also {
+        for path in there(pattern, webroot, facts) {
+            let directory = Directory::Below(path);
+            if !found.contains(&directory) {
+                found.push(directory);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// The directories below the webroot that are there, of a path in which `*` is any one name.
+fn there(pattern: &str, webroot: &Path, facts: &impl Facts) -> Vec<PathBuf> {
+    let mut found = vec![PathBuf::new()];
+    for part in pattern.split('/') {
+        let next = |path: &PathBuf| match part {
+            "*" => {
+                let mut names = facts.names(&webroot.join(path));
+                names.sort();
+                names.iter().map(|name| path.join(name)).collect()
+            }
+            part => vec![path.join(part)],
+        };
+        found = found.iter().flat_map(next).collect();
+    }
+    found.retain(|path| facts.exists(&webroot.join(path)));
+    found
+}
+
+/// `$CFG->dataroot = '...';` of Moodle's config.php.
+fn dataroot(text: &str) -> Option<PathBuf> {
+    let value = text.lines().find_map(|line| {
+        let rest = line.trim_start().strip_prefix("$CFG->dataroot")?.trim_start().strip_prefix('=')?.trim_start();
+        let quote = rest.chars().next().filter(|c| "'\"".contains(*c))?;
+        rest[1..].split(quote).next()
+    })?;
+    let path = PathBuf::from(value);
+    (path.is_absolute() && !value.contains('$') && path.parent().is_some()).then_some(path)
 }
 
 /// The first of a `|` chain: the others were replicas that a script kept equal.
@@ -252,11 +299,11 @@ struct Wanted<'a> {
     directory: &'a Directory,
     bucket: &'a str,
     layout: Layout,
-    rule: Option<&'static Rule>,
+    care: Care,
 }
 
 fn mount(wanted: &Wanted<'_>, webroot: &Path, facts: &impl Facts, notes: &mut Notes) -> Result<Mount, String> {
-    let Wanted { directory, bucket, layout, rule } = *wanted;
+    let Wanted { directory, bucket, layout, ref care } = *wanted;
     let path = directory.path(webroot);
     let real = facts.real(&path);
     if real != path {
@@ -270,9 +317,7 @@ fn mount(wanted: &Wanted<'_>, webroot: &Path, facts: &impl Facts, notes: &mut No
     if *directory == Directory::Below(PathBuf::new()) {
         notes.warnings.push("the webroot as a whole holds code: mount the directories of uploads alone".to_owned());
     }
-    notes
-        .warnings
-        .extend(rule.filter(|rule| path.ends_with(rule.directory)).and_then(|rule| rule.warning).map(str::to_owned));
+    notes.warnings.extend(care.warning.map(|why| format!("{directory}: {why}")));
     let names = if mounted { Vec::new() } else { facts.names(&real) };
     for name in names.iter().filter(|name| is_database(name)) {
         notes.warnings.push(format!(
@@ -286,12 +331,9 @@ fn mount(wanted: &Wanted<'_>, webroot: &Path, facts: &impl Facts, notes: &mut No
         _ => String::new(),
     };
     let source = if prefix.len() > 1 { format!("{bucket}:{prefix}") } else { bucket.to_owned() };
-    let patterns = |list: &[&str]| list.join(":");
     let mut options = Vec::new();
-    if let Some(rule) = rule {
-        options.extend((!rule.local.is_empty()).then(|| format!("local={}", patterns(rule.local))));
-        options.extend((!rule.hold.is_empty()).then(|| format!("hold={}", patterns(rule.hold))));
-    }
+    options.extend((!care.local.is_empty()).then(|| format!("local={}", care.local.join(":"))));
+    options.extend((!care.hold.is_empty()).then(|| format!("hold={}", care.hold.join(":"))));
     Ok(Mount {
         unit: service::instance(&real),
         directory: real,
@@ -299,7 +341,7 @@ fn mount(wanted: &Wanted<'_>, webroot: &Path, facts: &impl Facts, notes: &mut No
         options: options.join(","),
         holds: names.len(),
         mounted,
-        private: rule.map(|rule| rule.private.iter().map(|&text| text.to_owned()).collect()).unwrap_or_default(),
+        private: care.private.clone(),
     })
 }
 
@@ -318,5 +360,7 @@ fn is_database(name: &str) -> bool {
     [".sqlite", ".sqlite3", ".db", ".db3"].iter().any(|end| lower.ends_with(end)) || lower.contains(".ht.sqlite")
 }
 
+#[cfg(test)]
+mod golden;
 #[cfg(test)]
 mod tests;

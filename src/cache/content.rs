@@ -291,7 +291,7 @@ impl Content {
     }
 
     /// The local file is not to be trusted: it is forgotten.
-    fn give_up(&self) {
+    pub(super) fn give_up(&self) {
         let mut state = self.state();
         match std::mem::replace(&mut state.storage, Storage::Nothing) {
             Storage::Complete(_) => self.dir.remove(&self.source().id),

@@ -9,6 +9,7 @@ use super::{
     Contents, PIECE, Readahead,
     content::{Content, Join},
     flight::Flight,
+    space::Room,
     state::{self, Trouble},
 };
 use crate::{
@@ -27,8 +28,34 @@ impl<S: Store> Contents<S> {
     /// read meanwhile wait for its bytes instead of asking again. The body is dropped if bytes are here or on their
     /// way already.
     pub fn fill(self: &Arc<Self>, content: &Arc<Content>, body: Body) {
+        self.fill_in(content, body, Room::Evict);
+    }
+
+    fn fill_in(self: &Arc<Self>, content: &Arc<Content>, body: Body, room: Room) {
         if let Some(flight) = content.claim_whole() {
-            self.runtime.spawn(Arc::clone(self).fly(flight, Some(body), None));
+            self.runtime.spawn(Arc::clone(self).fly(flight, Some(body), None, room));
+        }
+    }
+
+    /// Whether there is room for `bytes` more without pushing anything out.
+    pub fn spares(&self, bytes: u64) -> bool {
+        self.space.spares(bytes)
+    }
+
+    /// [`Self::fill`], and waits for it. Pushes nothing out: fails with [`Error::NoSpace`] rather.
+    pub async fn warm_with(self: &Arc<Self>, content: &Arc<Content>, body: Body) -> Result<()> {
+        self.fill_in(content, body, Room::Spare);
+        self.warm(content, 0..content.size()).await
+    }
+
+    /// Fetches what is missing of `range`, at most a few MiB of it at a time, without counting as a use. Pushes nothing
+    /// out: fails with [`Error::NoSpace`] rather.
+    pub async fn warm(self: &Arc<Self>, content: &Arc<Content>, range: Range<u64>) -> Result<()> {
+        let range = content.clip(&range);
+        match self.join(content, &range, content.blocks(&range), Room::Spare).wait().await {
+            Ok(()) => Ok(()),
+            Err(Trouble::NoRoom) => Err(Error::NoSpace),
+            Err(Trouble::Fetch(err)) => Err(err),
         }
     }
 
@@ -51,7 +78,7 @@ impl<S: Store> Contents<S> {
         if range.is_empty() {
             return Ok(Bytes::new());
         }
-        let landing = self.join(content, &range, content.blocks(&range));
+        let landing = self.join(content, &range, content.blocks(&range), Room::Evict);
         // After the claim of what is needed now, and before the wait for it.
         self.fetch_ahead(content, &range, ahead);
         match landing.wait().await {
@@ -73,7 +100,8 @@ impl<S: Store> Contents<S> {
         let mut at = 0;
         while at < content.size() {
             let now = content.clip(&(at..at + PIECE));
-            match self.join(content, &now, content.clip(&(at..at + COMPLETE_WINDOW))).wait().await {
+            let window = content.clip(&(at..at + COMPLETE_WINDOW));
+            match self.join(content, &now, window, Room::Evict).wait().await {
                 Ok(()) => at = now.end,
                 Err(Trouble::NoRoom) => return Err(Error::NoSpace),
                 Err(Trouble::Fetch(err)) => return Err(err),
@@ -82,13 +110,13 @@ impl<S: Store> Contents<S> {
         content.all().ok_or(Error::NoSpace)
     }
 
-    fn join(self: &Arc<Self>, content: &Arc<Content>, range: &Range<u64>, blocks: Range<u64>) -> Landing {
+    fn join(self: &Arc<Self>, content: &Arc<Content>, range: &Range<u64>, blocks: Range<u64>, room: Room) -> Landing {
         match content.join(range, blocks) {
             Join::Here => Landing::Now(Ok(())),
             Join::Direct => Landing::Now(Err(Trouble::NoRoom)),
             Join::Wait(told, flights) => {
                 for flight in flights {
-                    self.runtime.spawn(Arc::clone(self).fly(flight, None, None));
+                    self.runtime.spawn(Arc::clone(self).fly(flight, None, None, room));
                 }
                 Landing::Later(told)
             }
@@ -110,14 +138,20 @@ impl<S: Store> Contents<S> {
             at = piece.end;
             let mut permit = Some(permit);
             for flight in content.claim(piece) {
-                self.runtime.spawn(Arc::clone(self).fly(flight, None, permit.take()));
+                self.runtime.spawn(Arc::clone(self).fly(flight, None, permit.take(), Room::Evict));
             }
         }
     }
 
     /// Brings the bytes of a flight into the file. A flight without a body or a permit queues for one.
-    async fn fly(self: Arc<Self>, mut flight: Flight, mut body: Option<Body>, permit: Option<OwnedSemaphorePermit>) {
-        if !flight.reserve(&self.space) {
+    async fn fly(
+        self: Arc<Self>,
+        mut flight: Flight,
+        mut body: Option<Body>,
+        permit: Option<OwnedSemaphorePermit>,
+        room: Room,
+    ) {
+        if !flight.reserve(&self.space, room) {
             return flight.fail(Trouble::NoRoom);
         }
         let _permit = match permit {

@@ -5,7 +5,11 @@ use std::{fs::File, io, ops::Range, os::unix::fs::FileExt, sync::Arc};
 
 use bytes::Bytes;
 
-use super::{content::Content, space::Space, state::Trouble};
+use super::{
+    content::Content,
+    space::{Room, Space},
+    state::Trouble,
+};
 use crate::{error::Error, store::Body};
 
 /// A claim on bytes that nobody else fetches.
@@ -35,8 +39,8 @@ impl Flight {
     }
 
     /// Reserves the space. False if there is none.
-    pub(super) fn reserve(&mut self, space: &Arc<Space>) -> bool {
-        if space.reserve(&self.content, self.left.end - self.left.start) {
+    pub(super) fn reserve(&mut self, space: &Arc<Space>, room: Room) -> bool {
+        if space.reserve(&self.content, self.left.end - self.left.start, room) {
             self.reserved = Some(Arc::clone(space));
         }
         self.reserved.is_some()

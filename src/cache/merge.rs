@@ -16,6 +16,7 @@ use super::{
     Contents,
     content::Content,
     dir::{self, Dir},
+    space::Room,
 };
 use crate::{
     model::{extents::Extents, key::Key, version::Version},
@@ -58,13 +59,13 @@ impl<S: Store> Contents<S> {
         let (mut below, mut bytes) = (below, have.len());
         let copied: u64 = below.iter().flat_map(|(_, runs)| runs).map(|run| run.end - run.start).sum();
         let fits = content.is_untouched()
-            && if self.space.reserve(&content, bytes + copied) {
+            && if self.space.reserve(&content, bytes + copied, Room::Evict) {
                 bytes += copied;
                 true
             } else {
                 // Without what can be fetched again.
                 below = None;
-                self.space.reserve(&content, bytes)
+                self.space.reserve(&content, bytes, Room::Evict)
             };
         if !fits {
             if let Written::File(path) = &written {

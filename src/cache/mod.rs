@@ -24,6 +24,7 @@ mod space;
 mod state;
 #[cfg(test)]
 mod tests;
+mod upkeep;
 
 use std::{
     fmt,
@@ -37,7 +38,7 @@ use std::{
 use bytes::Bytes;
 use tokio::{runtime::Handle, sync::Semaphore};
 
-pub use self::{content::Content, dir::OpenError, merge::Written, readahead::Readahead, space::Usage};
+pub use self::{content::Content, dir::OpenError, merge::Written, readahead::Readahead, space::Usage, upkeep::Dropped};
 use self::{
     content::Source,
     dir::{Dir, Id},
@@ -92,6 +93,12 @@ impl<S: Store> Contents<S> {
         let content = Content::open(&self.dir, &self.space, key, version);
         let bytes = if content.file().is_some() { version.size } else { 0 };
         self.space.enter(content, bytes)
+    }
+
+    /// Whether all of `key` at `version` is in the cache directory. Does not count as a use.
+    pub fn has(&self, key: &Key, version: &Version) -> bool {
+        let path = self.dir.content(&Id::new(key, version));
+        std::fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.len() == version.size)
     }
 
     /// The whole content as a local file that never changes (for passthrough), if it is here.

@@ -34,22 +34,36 @@ pub struct Usage {
     pub free: u64,
 }
 
+/// What bytes that come may take the place of.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Room {
+    /// Of whatever is not in use and was not used for longest.
+    Evict,
+    /// Of nothing: nobody asked for them yet.
+    Spare,
+}
+
 #[derive(Debug)]
-struct Slot {
+pub(super) struct Slot {
     live: Weak<Content>,
     /// While it is partly filled, the block map must not go.
     kept: Option<Arc<Content>>,
 }
 
 impl Slot {
-    fn in_use(&self) -> bool {
+    /// Of a content that nobody has.
+    pub(super) fn item() -> Item<Self> {
+        Item { bytes: 0, value: Self { live: Weak::new(), kept: None } }
+    }
+
+    pub(super) fn in_use(&self) -> bool {
         self.live.strong_count() > usize::from(self.kept.is_some())
     }
 }
 
 #[derive(Debug)]
-struct Ledger {
-    index: Index<Id, Slot>,
+pub(super) struct Ledger {
+    pub(super) index: Index<Id, Slot>,
     /// The kept partial ones, oldest first. May name some that are partial no more.
     partial: VecDeque<Id>,
     /// Contents that got another name or went while the directory is looked through, which may have seen them before.
@@ -68,7 +82,7 @@ pub(super) struct Space {
 }
 
 /// What was removed from the index; to be deleted when the index is unlocked.
-type Victims = Vec<(Id, Item<Slot>)>;
+pub(super) type Victims = Vec<(Id, Item<Slot>)>;
 
 impl Space {
     pub(super) fn new(dir: &Arc<Dir>, options: &CacheOptions) -> Self {
@@ -87,7 +101,7 @@ impl Space {
         }
     }
 
-    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+    pub(super) fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().expect("a panic left the index half-changed")
     }
 
@@ -120,8 +134,8 @@ impl Space {
         content
     }
 
-    /// Room for `bytes` more of `content`, within limit and floor, after evicting as needed.
-    pub(super) fn reserve(&self, content: &Arc<Content>, bytes: u64) -> bool {
+    /// Room for `bytes` more of `content`, within limit and floor, after evicting as far as `room` lets it.
+    pub(super) fn reserve(&self, content: &Arc<Content>, bytes: u64, room: Room) -> bool {
         let short = self.short_of_floor(bytes);
         let mut ledger = self.ledger();
         let id = content.source().id;
@@ -130,6 +144,9 @@ impl Space {
             return false;
         }
         let over = (ledger.index.used() + bytes).saturating_sub(self.limit);
+        if room == Room::Spare && short.max(over) > 0 {
+            return false;
+        }
         let (mut victims, enough) = ledger.evict(short.max(over));
         if enough {
             ledger.charge(id, content, bytes);
@@ -139,6 +156,11 @@ impl Space {
         drop(ledger);
         self.delete(victims);
         enough
+    }
+
+    /// Whether there is room for `bytes` more without evicting anything.
+    pub(super) fn spares(&self, bytes: u64) -> bool {
+        self.short_of_floor(bytes) == 0 && self.ledger().index.used().saturating_add(bytes) <= self.limit
     }
 
     /// Room for a complete content that is on the disk already, so only the limit counts.
@@ -264,7 +286,7 @@ impl Space {
     }
 
     /// Somebody may open one of them between its removal from the index and this: its open file goes on working.
-    fn delete(&self, victims: Victims) {
+    pub(super) fn delete(&self, victims: Victims) {
         if let Some(gone) = &mut self.ledger().gone {
             gone.extend(victims.iter().map(|(id, _)| *id));
         }

@@ -1,7 +1,9 @@
 //! `originfs adopt`: what a directory holds goes into the bucket, and the bucket is mounted over it.
 
 use std::{
-    env, fs,
+    env,
+    ffi::OsString,
+    fs,
     fs::File,
     io::{ErrorKind, Write},
     os::unix::{fs::DirBuilderExt as _, process::CommandExt as _},
@@ -17,7 +19,7 @@ use tokio::{
     signal::unix::{SignalKind, signal},
 };
 
-use super::{AdoptArgs, Failure, complain, mount, progress, render::bytes, written};
+use super::{Failure, complain, meter, mount, render::bytes, written};
 use crate::{
     adopt::{Adopter, Seen, Work, meter::Meter, note::Note, release::Released, report::Report, tree::Tree},
     clock,
@@ -37,6 +39,42 @@ left. A run that was stopped goes on when it is started again. The local copy st
 
 Exit codes: 0 everything is in the bucket (and mounted, or released); 64 a part of it is not, the output has which; \
 1 wrong options; 2 this host failed; 32 the bucket cannot be used, or the mount failed.";
+
+#[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
+pub(super) struct AdoptArgs {
+    #[arg(
+        value_names = ["SOURCE] [DIR", "DIR"],
+        num_args = 1..=2,
+        required = true,
+        help = "The bucket as for `mount`, and the directory. Without the bucket both it and the options are those that \
+                fstab or /etc/originfs has for the directory"
+    )]
+    place: Vec<OsString>,
+    /// Options of the mount
+    #[arg(short, value_name = "NAME=VALUE,...")]
+    options: Vec<String>,
+    /// Compare and tell, change nothing
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+    /// Delete the local copy beneath the mount, after every file of it was found in the bucket
+    #[arg(long)]
+    release: bool,
+    /// Where the bucket has other bytes under a name, put those of the directory in their place
+    #[arg(long, conflicts_with = "release")]
+    overwrite: bool,
+    /// Go on without the names that are in conflict or that no bucket can keep; they stay where they are
+    #[arg(long)]
+    partly: bool,
+    /// Upload, but leave the mounting to others
+    #[arg(long, conflicts_with = "release")]
+    no_mount: bool,
+    /// For programs
+    #[arg(long)]
+    json: bool,
+    #[arg(long, value_name = "FILE", default_value = "/etc/fstab", hide = true)]
+    fstab: PathBuf,
+}
 
 /// What is told at the end.
 #[derive(Debug, Serialize)]
@@ -63,7 +101,7 @@ struct Site {
     covered: bool,
 }
 
-pub(super) fn command(args: &[std::ffi::OsString], command: &AdoptArgs, out: &mut impl Write) -> Result<(), Failure> {
+pub(super) fn command(args: &[OsString], command: &AdoptArgs, out: &mut impl Write) -> Result<(), Failure> {
     let site = site(args, command)?;
     let _lock = if command.dry_run { None } else { Some(lock(&site.options)?) };
     // Between the progress bar only what must be said.
@@ -75,7 +113,7 @@ pub(super) fn command(args: &[std::ffi::OsString], command: &AdoptArgs, out: &mu
     let workers = thread::available_parallelism().map_or(2, usize::from).clamp(2, 4);
     let runtime = Builder::new_multi_thread().worker_threads(workers).enable_all().build().map_err(Failure::system)?;
     let meter = Arc::new(Meter::default());
-    let shown = progress::show(Arc::clone(&meter));
+    let shown = meter::show(Arc::clone(&meter));
     let work = if command.release {
         runtime.block_on(release(&site, command, &meter))
     } else {
@@ -204,7 +242,7 @@ async fn adopter(site: &Site, command: &AdoptArgs) -> Result<Adopter<S3Store>, F
     })
 }
 
-fn site(args: &[std::ffi::OsString], command: &AdoptArgs) -> Result<Site, Failure> {
+fn site(args: &[OsString], command: &AdoptArgs) -> Result<Site, Failure> {
     let (source, dir) = match command.place.as_slice() {
         [dir] => (None, dir),
         [source, dir] => (Some(source), dir),

@@ -1,17 +1,26 @@
 //! The command line: one command per file. Exit codes are those of mount(8).
 
 mod adopt;
+mod apply;
 mod argv;
+mod asked;
 mod background;
+mod cache;
 mod doctor;
 pub mod help;
+mod invalidate;
+mod job;
+mod meter;
 mod mount;
 mod place;
 mod plan;
 mod progress;
+mod remount;
 mod render;
+mod site;
 mod status;
 mod umount;
+mod warm;
 mod written;
 
 use std::{
@@ -52,13 +61,22 @@ enum Command {
     Plan(PlanArgs),
     /// Move what a directory holds into the bucket, then mount the bucket over it
     #[command(after_help = adopt::HELP)]
-    Adopt(AdoptArgs),
+    Adopt(adopt::AdoptArgs),
+    /// Fetch what nobody has asked for yet: attributes and contents, as far as there is room for them
+    Warm(WarmArgs),
+    /// Forget what this host knows of paths and of all below them, so that the bucket is asked again
+    Invalidate(InvalidateArgs),
+    /// Look after the cache of a mount
+    #[command(subcommand)]
+    Cache(CacheCommand),
     /// Check this host and its mounts, and say how to mend what is found
     #[command(after_help = doctor::CODES)]
     Doctor(doctor::DoctorArgs),
     /// One check in a process of its own
     #[command(hide = true, name = doctor::PART)]
     DoctorPart,
+    /// Do what plan shows: buckets, directories, configuration, mounts; what is there already stays as it is
+    Apply(ApplyArgs),
     /// Show the version
     Version,
     /// What mount(8) calls as /sbin/mount.originfs
@@ -68,10 +86,10 @@ enum Command {
 
 #[derive(Debug, clap::Args)]
 struct MountArgs {
-    #[arg(help = "BUCKET, BUCKET:/PREFIX or s3://BUCKET/PREFIX")]
-    source: String,
+    #[arg(help = "BUCKET, BUCKET:/PREFIX or s3://BUCKET/PREFIX; with --config=FILE it and DIR may be left out")]
+    source: Option<String>,
     /// The directory to mount on
-    dir: PathBuf,
+    dir: Option<PathBuf>,
     /// Options as in fstab; each can also be written as --NAME=VALUE
     #[arg(short, value_name = "NAME=VALUE,...")]
     options: Vec<String>,
@@ -131,42 +149,102 @@ struct PlanArgs {
     /// For programs
     #[arg(long)]
     json: bool,
+    /// The tree of another host, such as an image that is being made
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
-struct AdoptArgs {
-    #[arg(
-        value_names = ["SOURCE] [DIR", "DIR"],
-        num_args = 1..=2,
-        required = true,
-        help = "The bucket as for `mount`, and the directory. Without the bucket both it and the options are those that \
-                fstab or /etc/originfs has for the directory"
-    )]
-    place: Vec<OsString>,
-    /// Options of the mount
-    #[arg(short, value_name = "NAME=VALUE,...")]
-    options: Vec<String>,
-    /// Compare and tell, change nothing
-    #[arg(short = 'n', long)]
-    dry_run: bool,
-    /// Delete the local copy beneath the mount, after every file of it was found in the bucket
-    #[arg(long)]
-    release: bool,
-    /// Where the bucket has other bytes under a name, put those of the directory in their place
-    #[arg(long, conflicts_with = "release")]
-    overwrite: bool,
-    /// Go on without the names that are in conflict or that no bucket can keep; they stay where they are
-    #[arg(long)]
-    partly: bool,
-    /// Upload, but leave the mounting to others
-    #[arg(long, conflicts_with = "release")]
-    no_mount: bool,
+struct ApplyArgs {
+    /// TOML with the variables in lower case [default: /etc/originfs/site.toml, if it is there]; the environment
+    /// overrides it
+    file: Option<PathBuf>,
     /// For programs
     #[arg(long)]
     json: bool,
-    #[arg(long, value_name = "FILE", default_value = "/etc/fstab", hide = true)]
-    fstab: PathBuf,
+    /// Show what would be done, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// The tree of another host, such as an image that is being made
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
+    /// Who mounts at boot; auto is systemd where it runs and has originfs@.service, else fstab
+    #[arg(long, value_enum, default_value_t)]
+    boot: apply::Boot,
+    /// Leave it to the next boot to mount
+    #[arg(long)]
+    no_mount: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct WarmArgs {
+    /// Paths, or patterns (*, ? and [...] within a name, ** for any directories); everything without
+    #[arg(value_name = "PATTERN")]
+    patterns: Vec<PathBuf>,
+    /// The mount point; patterns begin there then
+    #[arg(long, value_name = "DIR")]
+    at: Option<PathBuf>,
+    /// Names and attributes, no contents
+    #[arg(long)]
+    metadata: bool,
+    /// The most bytes in a second; each request counts as 16 KiB more
+    #[arg(long, value_name = "SIZE", default_value = "32MiB")]
+    rate: String,
+    /// The most files at once
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u8).range(1..=64))]
+    jobs: u8,
+    /// For programs
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct InvalidateArgs {
+    /// Files or directories
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// The mount point; paths begin there then
+    #[arg(long, value_name = "DIR")]
+    at: Option<PathBuf>,
+    /// For programs
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum CacheCommand {
+    /// Show what is in the cache: size, share that is here, last use
+    Ls {
+        #[command(flatten)]
+        args: CacheArgs,
+        /// What comes first: by name, the largest, or the last used
+        #[arg(long, value_enum, default_value = "name")]
+        sort: Sort,
+    },
+    /// Compare what is in the cache with the checksums that the bucket tells, and drop what is broken
+    Verify(CacheArgs),
+    /// Drop what is in the cache and not in use
+    Clear(CacheArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct CacheArgs {
+    /// Paths, or patterns (*, ? and [...] within a name, ** for any directories); everything without
+    #[arg(value_name = "PATTERN")]
+    patterns: Vec<PathBuf>,
+    /// The mount point; patterns begin there then
+    #[arg(long, value_name = "DIR")]
+    at: Option<PathBuf>,
+    /// For programs
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Sort {
+    Name,
+    Size,
+    Age,
 }
 
 /// Why a command ends with something else than success.
@@ -187,6 +265,11 @@ impl Failure {
     /// The system failed (2).
     fn system(message: impl Display) -> Self {
         Self { code: 2, message: Some(message.to_string()) }
+    }
+
+    /// The user ended it (8); they know.
+    fn interrupted() -> Self {
+        Self { code: 8, message: None }
     }
 
     /// The mount failed (32).
@@ -236,8 +319,12 @@ fn dispatch<E: Display>(args: &[OsString], mount: impl FnOnce(Options, Ready) ->
         Command::Status(command) => status::command(&command, &mut io::stdout().lock()),
         Command::Plan(command) => plan::command(&command, &mut io::stdout().lock()),
         Command::Adopt(command) => adopt::command(args, &command, &mut io::stdout().lock()),
+        Command::Cache(command) => cache::command(&command, &mut io::stdout().lock()),
+        Command::Warm(command) => warm::command(&command, &mut io::stdout().lock()),
+        Command::Invalidate(command) => invalidate::command(&command, &mut io::stdout().lock()),
         Command::Doctor(command) => doctor::command(&command, &mut io::stdout().lock()),
         Command::DoctorPart => doctor::part(&mut io::stdin().lock(), &mut io::stdout().lock()),
+        Command::Apply(command) => apply::command(&command, &mut io::stdout().lock()),
         Command::Version => writeln!(io::stdout(), "originfs {}", env!("CARGO_PKG_VERSION")).map_err(Failure::system),
     }
 }

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Failure, HelperArgs, MountArgs, background, complain, place};
+use super::{Failure, HelperArgs, MountArgs, asked, background, complain, place, remount};
 use crate::{
     config::{
         Options, Unknown,
@@ -42,7 +42,8 @@ pub(super) fn command<E: Display>(
     if command.foreground {
         words.push(Word::flag("foreground"));
     }
-    let parsed = prepare(&command.source, &command.dir, &words, Unknown::Refuse)?;
+    let asked = asked::complete(command.source.as_deref(), command.dir.as_deref(), words)?;
+    let parsed = prepare(&asked.source, &asked.dir, &asked.words, Unknown::Refuse)?;
     serve(args, parsed, mount)
 }
 
@@ -56,8 +57,12 @@ pub(super) fn helper<E: Display>(
         return Err(Failure::usage("-N is not supported, use nsenter(1)"));
     }
     add(&mut words, &command.options)?;
+    let asked = asked::complete_line(&command.source, &command.dir, words)?;
+    if asked.words.iter().any(|word| word.name == "remount") {
+        return remount::command(&asked);
+    }
     let unknown = if command.sloppy { Unknown::Warn } else { Unknown::Refuse };
-    let parsed = prepare(&command.source, &command.dir, &words, unknown)?;
+    let parsed = prepare(&asked.source, &asked.dir, &asked.words, unknown)?;
     if command.fake {
         warn(&parsed.warnings);
         return Ok(());

@@ -1,155 +1,224 @@
-//! How far long work is: a bar on a terminal, a line now and then elsewhere.
+//! How far something is that takes long, on stderr: a bar with rate and time left on a terminal, elsewhere a plain
+//! line now and then.
 
 use std::{
-    io::{self, IsTerminal as _, Write as _},
-    sync::{
-        Arc,
-        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
-    },
-    thread::{self, JoinHandle},
+    fmt::Write as _,
+    io::{self, IsTerminal as _},
+    sync::{Mutex, MutexGuard},
     time::{Duration, Instant},
 };
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanBytes, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::render::{age, bytes};
-use crate::{
-    adopt::meter::{Meter, Reading},
-    clock,
-};
+use super::complain;
+use crate::clock;
 
-/// How often a bar is drawn: more the eye does not see.
-const FRAME: Duration = Duration::from_millis(100);
-/// How often a line is written: a log of an hour is still read.
-const LINE: Duration = Duration::from_secs(10);
-/// Without the time at its end, which changes all the time.
-const BAR: &str = "{prefix:>9} [{bar:28}] {percent:>3}% {msg}";
+/// Between plain lines: often enough to see that it goes on, few enough for a log.
+const LINE_PAUSE: Duration = Duration::from_secs(5);
+/// Redraws of the bar in a second: more than that nobody reads.
+const DRAWS: u8 = 5;
+/// Before this there is no rate worth telling.
+const RATE_AFTER: Duration = Duration::from_millis(200);
 
-/// Shows until it is dropped.
+/// What is counted.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Unit {
+    Files,
+    Bytes,
+}
+
+/// Progress of one command. Threads may share it.
 #[derive(Debug)]
-pub(super) struct Progress {
-    end: Option<SyncSender<()>>,
-    thread: Option<JoinHandle<()>>,
+pub(super) struct Progress(Shown);
+
+#[derive(Debug)]
+enum Shown {
+    Bar(ProgressBar, Unit),
+    Lines(Mutex<Lines>),
+    Nothing,
 }
 
-/// Shows `meter` on stderr.
-pub(super) fn show(meter: Arc<Meter>) -> Progress {
-    let (end, ended) = sync_channel(1);
-    let draw = move || if io::stderr().is_terminal() { bars(&meter, &ended) } else { lines(&meter, &ended) };
-    // Without a thread nobody sees how far it is, and that is all.
-    let thread = thread::Builder::new().name("progress".to_owned()).spawn(draw).ok();
-    Progress { end: Some(end), thread }
+#[derive(Debug)]
+struct Lines {
+    what: &'static str,
+    unit: Unit,
+    begun: Instant,
+    said: Instant,
+    at: u64,
+    total: Option<u64>,
+    note: String,
 }
 
-impl Drop for Progress {
-    fn drop(&mut self) {
-        drop(self.end.take());
-        if let Some(thread) = self.thread.take() {
-            thread.join().ok();
+impl Progress {
+    /// Begins to show how far `what` is: a bar if stderr is a terminal, else lines.
+    pub(super) fn start(what: &'static str, unit: Unit) -> Self {
+        if !io::stderr().is_terminal() {
+            let now = clock::now();
+            let lines = Lines { what, unit, begun: now, said: now, at: 0, total: None, note: String::new() };
+            return Self(Shown::Lines(Mutex::new(lines)));
         }
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(DRAWS));
+        bar.set_style(style(template(unit, None)));
+        bar.set_prefix(what);
+        Self(Shown::Bar(bar, unit))
     }
-}
 
-/// When the present phase began.
-struct Clock {
-    phase: &'static str,
-    since: Instant,
-}
-
-impl Clock {
-    fn new() -> Self {
-        Self { phase: "", since: clock::now() }
+    /// For output that is for programs: shows nothing.
+    pub(super) fn none() -> Self {
+        Self(Shown::Nothing)
     }
 
-    /// Whether another phase has begun.
-    fn turn(&mut self, reading: &Reading) -> bool {
-        let turned = self.phase != reading.phase;
-        if turned {
-            *self = Self { phase: reading.phase, since: clock::now() };
-        }
-        turned
-    }
-}
-
-fn bars(meter: &Meter, ended: &Receiver<()>) {
-    let style = || ProgressStyle::with_template(BAR).unwrap_or_else(|_| ProgressStyle::default_bar());
-    let mut clock = Clock::new();
-    let mut bar: Option<ProgressBar> = None;
-    loop {
-        let over = ended.recv_timeout(FRAME) == Err(RecvTimeoutError::Disconnected);
-        let reading = meter.read();
-        if clock.turn(&reading)
-            && let Some(bar) = bar.take()
-        {
-            bar.abandon();
-        }
-        if !reading.phase.is_empty() {
-            let bar = bar.get_or_insert_with(|| {
-                let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
-                bar.with_style(style()).with_prefix(reading.phase)
-            });
-            let (done, all) = reading.work();
-            bar.set_length(all.max(1));
-            bar.set_position(if all == 0 { 1 } else { done });
-            bar.set_message(text(&reading, clock.since.elapsed()));
-        }
-        if over {
-            if let Some(bar) = bar {
-                bar.abandon();
+    /// How much there is to do, as soon as that is known; it may change.
+    pub(super) fn total(&self, total: u64) {
+        match &self.0 {
+            Shown::Bar(bar, unit) => {
+                if bar.length().is_none() {
+                    bar.set_style(style(template(*unit, Some(total))));
+                }
+                if bar.length() != Some(total) {
+                    bar.set_length(total);
+                }
             }
-            return;
+            Shown::Lines(lines) => lock(lines).total = Some(total),
+            Shown::Nothing => {}
+        }
+    }
+
+    /// How much is done, counted from the start.
+    pub(super) fn at(&self, done: u64) {
+        match &self.0 {
+            Shown::Bar(bar, _) => bar.set_position(done),
+            Shown::Lines(lines) => {
+                let mut lines = lock(lines);
+                lines.at = done;
+                let now = clock::now();
+                if now.saturating_duration_since(lines.said) >= LINE_PAUSE {
+                    lines.said = now;
+                    complain(&lines.text(now));
+                }
+            }
+            Shown::Nothing => {}
+        }
+    }
+
+    /// A few words beside the count, in the place of those before.
+    pub(super) fn note(&self, note: &str) {
+        match &self.0 {
+            Shown::Bar(bar, _) => bar.set_message(note.to_owned()),
+            Shown::Lines(lines) => note.clone_into(&mut lock(lines).note),
+            Shown::Nothing => {}
+        }
+    }
+
+    /// A line of its own, which stays: for what goes wrong on the way.
+    pub(super) fn say(&self, line: &str) {
+        match &self.0 {
+            Shown::Bar(bar, _) => bar.suspend(|| complain(line)),
+            Shown::Lines(_) | Shown::Nothing => complain(line),
+        }
+    }
+
+    /// Takes the bar away, or says the last line. What came of it is the caller's to say.
+    pub(super) fn finish(self) {
+        match self.0 {
+            Shown::Bar(bar, _) => bar.finish_and_clear(),
+            Shown::Lines(lines) => complain(&lock(&lines).text(clock::now())),
+            Shown::Nothing => {}
         }
     }
 }
 
-fn lines(meter: &Meter, ended: &Receiver<()>) {
-    let mut clock = Clock::new();
-    let mut told = clock::now();
-    while ended.recv_timeout(FRAME) == Err(RecvTimeoutError::Timeout) {
-        let reading = meter.read();
-        clock.turn(&reading);
-        if told.elapsed() >= LINE && !reading.phase.is_empty() {
-            told = clock::now();
-            writeln!(io::stderr(), "originfs: {} {}", reading.phase, text(&reading, clock.since.elapsed())).ok();
+impl Lines {
+    /// As `warm: 120 of 1000 files, 40 files/s, 22 seconds left, 3 failed`.
+    fn text(&self, now: Instant) -> String {
+        let spent = now.saturating_duration_since(self.begun);
+        let count = |n: u64| match self.unit {
+            Unit::Files => n.to_string(),
+            Unit::Bytes => HumanBytes(n).to_string(),
+        };
+        let unit = if self.unit == Unit::Files { " files" } else { "" };
+        let mut text = format!("{}: {}", self.what, count(self.at));
+        if let Some(total) = self.total {
+            write!(text, " of {}", count(total)).expect("a string takes everything");
+        }
+        text.push_str(unit);
+        if let Some(rate) = rate(self.at, spent) {
+            write!(text, ", {}{unit}/s", count(rate)).expect("a string takes everything");
+            let left = self.total.map(|total| total.saturating_sub(self.at)).filter(|left| *left > 0 && rate > 0);
+            if let Some(left) = left {
+                let left = HumanDuration(Duration::from_secs(left.div_ceil(rate)));
+                write!(text, ", {left} left").expect("a string takes everything");
+            }
+        }
+        if !self.note.is_empty() {
+            write!(text, ", {}", self.note).expect("a string takes everything");
+        }
+        text
+    }
+}
+
+/// In a second; `None` while it is too early to tell.
+fn rate(done: u64, spent: Duration) -> Option<u64> {
+    let millis = u64::try_from(spent.as_millis()).ok().filter(|_| spent >= RATE_AFTER)?;
+    Some(done.saturating_mul(1000) / millis)
+}
+
+fn template(unit: Unit, total: Option<u64>) -> &'static str {
+    match (unit, total) {
+        (Unit::Files, None) => "{prefix}: {human_pos} files, {per_sec}, {elapsed} {msg}",
+        (Unit::Files, Some(_)) => "{prefix} [{bar:24}] {human_pos}/{human_len} files, {per_sec}, {eta} left {msg}",
+        (Unit::Bytes, None) => "{prefix}: {binary_bytes}, {binary_bytes_per_sec}, {elapsed} {msg}",
+        (Unit::Bytes, Some(_)) => {
+            "{prefix} [{bar:24}] {binary_bytes}/{binary_total_bytes}, {binary_bytes_per_sec}, {eta} left {msg}"
         }
     }
 }
 
-/// `120/10000 files, 1.2 of 3.0 GiB, 12.0 MiB/s, 40 files/s, 3 min 2 s left`
-fn text(reading: &Reading, since: Duration) -> String {
-    let per_second = |count: u64| {
-        let millis = u64::try_from(since.as_millis()).unwrap_or(u64::MAX).max(1);
-        count.saturating_mul(1_000) / millis
-    };
-    let Reading { files, all_files, bytes: done, all_bytes, .. } = *reading;
-    let left = reading.left(since).map_or("? left".to_owned(), |left| {
-        format!("{} left", age(Duration::from_secs(left.as_secs() + u64::from(left.subsec_nanos() > 0))))
-    });
-    format!(
-        "{files}/{} files, {} of {}, {}/s, {} files/s, {left}",
-        all_files.max(files),
-        bytes(done),
-        bytes(all_bytes.max(done)),
-        bytes(per_second(done)),
-        per_second(files)
-    )
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).expect("a constant that a test parses").progress_chars("=> ")
+}
+
+fn lock(lines: &Mutex<Lines>) -> MutexGuard<'_, Lines> {
+    lines.lock().expect("nothing panics while it holds this lock")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn rate_and_rest_in_words() {
-        let reading = Reading { phase: "uploading", files: 100, bytes: 10 << 20, all_files: 400, all_bytes: 40 << 20 };
-        let expect = "100/400 files, 10.0 MiB of 40.0 MiB, 1.0 MiB/s, 10 files/s, 30 s left";
-        assert_eq!(text(&reading, Duration::from_secs(10)), expect);
-        let nothing = Reading { files: 0, bytes: 0, ..reading };
-        assert!(text(&nothing, Duration::ZERO).ends_with("0 B/s, 0 files/s, ? left"));
+    fn lines(unit: Unit, at: u64, total: Option<u64>, note: &str) -> Lines {
+        let now = clock::now();
+        Lines { what: "warm", unit, begun: now, said: now, at, total, note: note.to_owned() }
+    }
+
+    #[track_caller]
+    fn check(lines: &Lines, millis: u64, expect: &str) {
+        assert_eq!(lines.text(lines.begun + Duration::from_millis(millis)), expect);
     }
 
     #[test]
-    fn the_template_of_the_bar_is_one() {
-        ProgressStyle::with_template(BAR).unwrap();
+    fn a_line_tells_count_rate_and_what_is_left() {
+        check(&lines(Unit::Files, 120, Some(1000), "3 failed"), 3000, {
+            "warm: 120 of 1000 files, 40 files/s, 22 seconds left, 3 failed"
+        });
+        check(&lines(Unit::Bytes, 3 << 20, Some(9 << 20), ""), 3000, {
+            "warm: 3.00 MiB of 9.00 MiB, 1.00 MiB/s, 6 seconds left"
+        });
+    }
+
+    #[test]
+    fn what_is_not_known_is_not_told() {
+        check(&lines(Unit::Files, 7, None, ""), 0, "warm: 7 files");
+        check(&lines(Unit::Files, 0, Some(5), ""), 1000, "warm: 0 of 5 files, 0 files/s");
+        check(&lines(Unit::Files, 5, Some(5), ""), 1000, "warm: 5 of 5 files, 5 files/s");
+    }
+
+    #[test]
+    fn the_templates_are_templates() {
+        for unit in [Unit::Files, Unit::Bytes] {
+            for total in [None, Some(1)] {
+                style(template(unit, total));
+            }
+        }
     }
 }

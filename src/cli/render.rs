@@ -184,6 +184,7 @@ mod tests {
                 pid: 7,
                 version: "0.1.0".into(),
                 since: 1_000,
+                read_only: false,
             },
             freshness: "open".into(),
             passthrough: Passthrough { on: false, why: Some("kernel 6.1".into()) },

@@ -58,7 +58,7 @@ fn nearest(sockets: &Path, dir: &Path) -> Option<PathBuf> {
     dir.ancestors().map(|mountpoint| control::path(sockets, mountpoint)).find(|socket| socket.exists())
 }
 
-fn all(sockets: &Path) -> Result<Vec<Status>, Failure> {
+pub(super) fn all(sockets: &Path) -> Result<Vec<Status>, Failure> {
     let entries = match fs::read_dir(sockets) {
         Ok(entries) => entries,
         Err(err) if err.kind() == ErrorKind::NotFound => return Ok(Vec::new()),

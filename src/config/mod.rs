@@ -1,5 +1,6 @@
 //! What a mount was asked to do, as checked values. Text becomes these in [`parse`], nowhere else.
 
+pub mod file;
 mod foreign;
 mod given;
 pub mod parse;
@@ -19,6 +20,11 @@ use crate::{
     freshness::Freshness,
     model::{key::Prefix, patterns::Patterns},
 };
+
+/// A number of bytes as people write it: `16MiB`, `1G`, or a bare number.
+pub(crate) fn bytes(text: &str) -> Option<u64> {
+    value::size(text, 1)
+}
 
 /// Everything that one mount needs to know.
 #[derive(Clone, Debug)]
@@ -65,8 +71,23 @@ pub enum CredentialSource {
     Chain { profile: Option<String>, file: Option<PathBuf> },
     /// A file of s3fs: `KEY:SECRET`, or `BUCKET:KEY:SECRET` lines.
     PasswdFile(PathBuf),
+    /// Those that somebody is about to write into such a file.
+    Keys(Keys),
     /// Requests are not signed.
     Unsigned,
+}
+
+/// A pair of credentials; never shown.
+#[derive(Clone, Default, Eq, PartialEq)]
+pub struct Keys {
+    pub access: String,
+    pub secret: String,
+}
+
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Keys(..)")
+    }
 }
 
 /// How the server is made to verify what it received.

@@ -78,6 +78,10 @@ pub struct Parsed {
 /// Parses a request. An error is one line that names the option and says what was expected.
 pub fn parse(request: &Request<'_>, host: &Host) -> Result<Parsed, Error> {
     let mut given = Given::collect(request.words, request.unknown)?;
+    // Whoever asks has read it, and given its words.
+    if given.word("config").is_some() {
+        return Err(Error::new("config: a file cannot name another one"));
+    }
     let (bucket, prefix) = bucket(request.source, &mut given)?;
     let s3 = s3(&mut given, host)?;
     let fs = fs(&mut given, host)?;

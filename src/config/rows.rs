@@ -314,6 +314,13 @@ pub(super) const CACHE: &[Row] = &[
 
 pub(super) const MOUNT: &[Row] = &[
     row(
+        "config",
+        Path,
+        Chosen("none"),
+        &[],
+        "File with source, directory and options of the mount, as apply writes it; what is said beside it wins.",
+    ),
+    row(
         "foreground",
         Flag,
         Value("false"),

@@ -241,6 +241,7 @@ fn messages() {
         ("site", "use_sse=custom", "use_sse=custom: expected AES256 or aws:kms (keys of your own are not supported)"),
         ("site", "sse=AES256,sse_kms_key_id=k", "sse_kms_key_id needs sse=aws:kms"),
         ("site", "env.A-B=1", "env.A-B: expected env.NAME=value"),
+        ("site", "config=/a.toml", "config: a file cannot name another one"),
         ("site", "acl=a\nb", "acl=a\\nb: expected a value"),
         ("site", "log_file=\"/a,b", "log_file: the quote is not closed"),
     ] {
@@ -262,7 +263,8 @@ fn a_sloppy_mount_warns() {
 #[test]
 fn every_option_does_something() {
     let before = format!("{:?}", good("").options);
-    for row in table::sections().iter().flat_map(|section| section.rows) {
+    // `config` stands for others, which `cli::asked` puts in its place.
+    for row in table::sections().iter().flat_map(|section| section.rows).filter(|row| row.name != "config") {
         let value = match (row.name, row.kind) {
             ("bucket", _) => "site", // proved by `the_source_shown_is_the_one_of_fstab`
             ("sse", _) => "aws:kms",

@@ -60,6 +60,18 @@ pub fn split(text: &str) -> Result<Vec<Word>, Error> {
     Ok(words)
 }
 
+/// A value that [`split`] reads as it is.
+pub fn escape(value: &str) -> String {
+    let mut out = String::new();
+    for c in value.chars() {
+        if ",\\\"'".contains(c) {
+            out.push('\\');
+        }
+        out.push(c);
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -99,7 +111,7 @@ mod tests {
     proptest! {
         #[test]
         fn escaped_values_come_back(value in "\\PC*") {
-            let text = format!("a={},b", value.replace('\\', "\\\\").replace(',', "\\,").replace('"', "\\\"").replace('\'', "\\'"));
+            let text = format!("a={},b", escape(&value));
             prop_assert_eq!(split(&text).unwrap(), vec![Word::new("a", &value), Word::flag("b")]);
         }
 

@@ -55,7 +55,7 @@ impl Expected {
             expected.private = Some("acl=private".to_owned());
         }
         let rules = App::ALL.into_iter().flat_map(|app| preset::preset(app).rules.iter().map(move |rule| (app, rule)));
-        let fitting = rules.filter(|(_, rule)| dir.is_some_and(|dir| dir.ends_with(rule.directory)));
+        let fitting = rules.filter(|(_, rule)| dir.is_some_and(|dir| rule.ends(dir)));
         let Some((app, rule)) = fitting.max_by_key(|(_, rule)| rule.directory.len()) else { return expected };
         for &pattern in rule.private {
             if pattern == "**" {

@@ -6,7 +6,13 @@ use super::{
     files::{self, Files},
     tables::{self, Line},
 };
-use crate::apps::service;
+use crate::{
+    apps::service,
+    config::{
+        file::File,
+        words::{self, Word},
+    },
+};
 
 /// Where the settings of services are, one file for each instance of `originfs@.service`.
 const SETTINGS: &str = "/etc/originfs";
@@ -67,12 +73,43 @@ impl Target {
 
 /// All mounts that are configured.
 pub fn configured(files: &impl Files) -> Vec<Target> {
-    let mut all: Vec<Target> = tables::fstab(files).into_iter().filter(Line::is_ours).map(of_fstab).collect();
+    let lines = tables::fstab(files).into_iter().filter(Line::is_ours);
+    let mut all: Vec<Target> = lines.map(|line| completed(files, of_fstab(line))).collect();
     for path in files::glob(files, &Path::new(SETTINGS).join("*.env")) {
         let Some(target) = files.read(&path).and_then(|text| of_settings(&path, &text)) else { continue };
-        add(&mut all, target);
+        add(&mut all, completed(files, target));
     }
     all
+}
+
+/// With what the file says that the option `config` names. Without one that can be read, as it is.
+fn completed(files: &impl Files, mut target: Target) -> Target {
+    let (named, mut rest): (Vec<Word>, Vec<Word>) =
+        words::split(&target.options).unwrap_or_default().into_iter().partition(|word| word.name == "config");
+    let Some(path) = named.last().and_then(|word| word.value.as_deref()).map(Path::new) else { return target };
+    let Some(file) = files.read(path).and_then(|text| File::parse(&text).ok()) else { return target };
+    let Ok(mut all) = file.words(path.parent().unwrap_or(Path::new("/"))) else { return target };
+    if target.fstab.is_some() {
+        // mount(8) adds it where nobody wrote it.
+        rest.retain(|word| word.name != "rw");
+    }
+    all.extend(rest);
+    target.options = all.iter().map(written).collect::<Vec<_>>().join(",");
+    if let Some(source) = file.source.filter(|_| target.source.is_empty()) {
+        target.source = source;
+    }
+    target
+}
+
+/// A word of `-o` that reads as this one.
+pub fn written(word: &Word) -> String {
+    let Some(value) = &word.value else { return word.name.clone() };
+    let mut text = format!("{}=", word.name);
+    for c in value.chars() {
+        text.extend(",\\\"'".contains(c).then_some('\\'));
+        text.push(c);
+    }
+    text
 }
 
 /// Adds a target, or what it knows more of one that is there. What a service or a process says counts more.
@@ -145,7 +182,7 @@ fn unescape(instance: &str) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::{super::files::Fixture, *};
-    use crate::apps::plan::{Keys, Mount};
+    use crate::apps::plan::Mount;
 
     #[test]
     fn fstab_and_services_are_found_and_joined() {
@@ -181,12 +218,28 @@ mod tests {
             mounted: false,
             private: Vec::new(),
         };
-        let keys = Keys { access: "A".into(), secret: "s`e\\c".into() };
-        let path = format!("/etc/originfs/{}.env", service::instance(&mount.directory));
-        let target = of_settings(Path::new(&path), &service::settings(&mount, &keys)).unwrap();
-        assert_eq!(target.dir.as_deref(), Some(mount.directory.as_path()));
-        assert_eq!((target.source, target.options), (mount.source, mount.options));
-        assert_eq!(target.env[1].1, keys.secret);
+        let (env, toml) = ("/etc/originfs/srv-a\\x2db-.c\\x20d.env", "/etc/originfs/srv.toml");
+        let configuration = service::configuration(&mount, Path::new("/srv"), Some("srv.passwd")).unwrap();
+        let environment = service::environment(&mount, Path::new(toml));
+        let files = Fixture::new(&[(env, &environment), (toml, &configuration)]);
+        let all = configured(&files);
+        assert_eq!(all.len(), 1);
+        assert_eq!(all[0].dir.as_deref(), Some(mount.directory.as_path()));
+        assert_eq!(all[0].source, mount.source);
+        let words = words::split(&all[0].options).unwrap();
+        let expect = [
+            words::split(&mount.options).unwrap().remove(0),
+            Word::flag("nofail"),
+            Word::new("passwd_file", "/etc/originfs/srv.passwd"),
+        ];
+        assert_eq!(words, expect);
+    }
+
+    #[test]
+    fn words_are_written_as_they_are_read() {
+        let all = [Word::flag("ro"), Word::new("local", r#"a,b\c"d'"#), Word::new("endpoint", "http://h/?a=b")];
+        let text = all.iter().map(written).collect::<Vec<_>>().join(",");
+        assert_eq!(words::split(&text).unwrap(), all);
     }
 
     #[test]

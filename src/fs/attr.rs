@@ -180,7 +180,7 @@ impl<S: Store> Fs<S> {
         };
         let known = match (kind, file) {
             (Kind::Dir, _) => self.mark(&key, set).await?,
-            (_, Some(file)) => self.rewrite(&key, set, file).await?,
+            (_, Some(file)) => self.rewrite(&key, set, file, None).await?,
             (_, None) => return Err(Error::Stale),
         };
         let same = match file {
@@ -287,12 +287,16 @@ impl<S: Store> Fs<S> {
     }
 
     /// A COPY of the object onto itself, which keeps all headers and metadata but those in `set`. The caller holds the
-    /// turn of `file`.
-    pub(super) async fn rewrite(&self, key: &Key, set: &SetAttr, file: &File) -> Result<Known> {
+    /// turn of `file`. Fails with `Stale` if the object is not `of` the content that it is to be of.
+    pub(super) async fn rewrite(&self, key: &Key, set: &SetAttr, file: &File, of: Option<&Version>) -> Result<Known> {
         let fence = self.fences.raise(key);
         for _ in 0..TRIES {
             let asked = clock::now();
             let object = self.store.head(key).await?;
+            if of.is_some_and(|of| !of.same_content(&object.version)) {
+                fence.unused();
+                return Err(Error::Stale);
+            }
             let kept = known::file_attr(&self.options, &object);
             let attr = self.wanted(kept, set);
             if attr == kept {

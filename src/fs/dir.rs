@@ -50,6 +50,10 @@ impl<S: Store> Fs<S> {
         let mut tree = self.tree();
         self.refresh(&mut tree, id, &key, &listing, stamp);
         if id != NodeId::ROOT && listing.is_nothing() && own.is_empty() && !self.has_local(&tree, id) {
+            // The kernel looks again, and is to find out.
+            if self.fences.holds(stamp) && tree.key(id).as_ref() == Some(&key) {
+                self.orphan(&mut tree, id, &key);
+            }
             return Err(Error::Stale);
         }
         let handle = self.snapshot(&tree, id, &listing, &own)?;
@@ -94,7 +98,12 @@ impl<S: Store> Fs<S> {
                 asked: None,
             }),
             Some(version) => remembered
-                .filter(|known| known.version.as_ref().is_some_and(|known| known.same(version)))
+                // Too fresh to be told apart by its time, it is as good as before: as old as its answer.
+                .filter(|known| {
+                    known.version.as_ref().is_some_and(|known| {
+                        known.same(version) || known.modified.is_none() && known.same_content(version)
+                    })
+                })
                 .unwrap_or_else(|| Known::listed(&self.options, version)),
         };
         let child = tree.attach(id, name.clone(), key.ino(), known.attr.kind, Payload::new(known))?;
@@ -118,7 +127,7 @@ impl<S: Store> Fs<S> {
     }
 
     /// A listing revalidates what is known of its names, the absent ones too.
-    fn refresh(&self, tree: &mut Tree<Payload>, id: NodeId, key: &Key, listing: &Listing, stamp: Stamp) {
+    pub(super) fn refresh(&self, tree: &mut Tree<Payload>, id: NodeId, key: &Key, listing: &Listing, stamp: Stamp) {
         let children = tree.children(id).map(|(name, child)| (name.clone(), child, child_key(tree, id, name)));
         // What is being changed here is not for the listing to tell.
         let children: Vec<_> = children
@@ -156,6 +165,11 @@ impl<S: Store> Fs<S> {
         if let Some(node) = tree.get_mut(id) {
             node.payload.known.confirm_dir(listing);
         }
+        self.refresh_memory(key, listing);
+    }
+
+    /// What is remembered of a directory's files is as young as the listing, where that has the same version.
+    pub(super) fn refresh_memory(&self, key: &Key, listing: &Listing) {
         let mut memory = lock(&self.memory);
         for (name, version) in &listing.names {
             let Some(version) = version else { continue };

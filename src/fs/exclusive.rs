@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::timeout;
 
-use super::{Fs, send::Sent};
+use super::{Fs, invalidate::found_at, send::Sent};
 use crate::{
     clock,
     config::Exclusive,
@@ -80,8 +80,20 @@ impl<S: Store> Fs<S> {
 
     /// Removes empty objects of ours that never got content from the bucket, those of an earlier run too.
     pub async fn sweep(&self) {
-        if self.stubs.is_due() && !self.options.read_only {
-            self.stubs.sweep(&*self.store, self.conditional().delete.works()).await;
+        if !self.stubs.is_due() || self.options.read_only {
+            return;
+        }
+        for (key, version) in self.stubs.sweep(&*self.store, self.conditional().delete.works(), &self.fences).await {
+            self.forget_key(&key);
+            let mut tree = self.tree();
+            if let Some(id) = found_at(&tree, &key)
+                && let Some(node) = tree.get(id)
+                && !node.payload.is_local()
+                && node.payload.known.version.as_ref().is_some_and(|known| known.same_content(&version))
+            {
+                // Whoever asks again finds the name free, or what somebody else put there since.
+                self.orphan(&mut tree, id, &key);
+            }
         }
     }
 }

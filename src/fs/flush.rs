@@ -157,9 +157,7 @@ impl<S: Store> Fs<S> {
             (sent, None)
         };
         let mut state = file.state.write().await;
-        if let Some(dirty) = &mut state.dirty {
-            self.told(dirty, &key, guard, sent.is_ok());
-        }
+        state.dirty.iter_mut().for_each(|dirty| self.told(dirty, &key, &mut guard, sent.is_ok()));
         let sent = sent?;
         if state.writes != before || state.dirty.is_none() {
             // Somebody writes on: what this flush was for is in the bucket, and theirs will bring the rest.
@@ -168,27 +166,35 @@ impl<S: Store> Fs<S> {
             return Ok(());
         }
         let content = content.unwrap_or_else(|| self.adopt(&key, &state, &sent.version));
-        let late = !same_headers(&sent.attr, &attr, time_set);
+        let late = (!same_headers(&sent.attr, &attr, time_set)).then(|| sent.version.clone());
         let made = Is::File(sent.version.clone());
         self.publish(file, &mut state, &key, sent, content);
         drop(state);
         fence.made(made);
-        if late { self.set_late(file, &key, attr, time_set).await } else { Ok(()) }
+        let Some(version) = late else { return Ok(()) };
+        self.set_late(file, (&key, &version), attr, time_set).await
     }
 
     /// What a dirty file knows of the bucket after an upload.
-    fn told(&self, dirty: &mut Dirty, key: &Key, mut guard: Guard, done: bool) {
+    fn told(&self, dirty: &mut Dirty, key: &Key, guard: &mut Guard, done: bool) {
         if done {
             // Whatever is there now is ours.
             guard.sent.clear();
             (dirty.exclusive, dirty.moved) = (false, false);
             self.settle_stub(dirty.stub.take(), key);
         }
-        guard::remember(dirty, guard.sent);
+        guard::remember(dirty, std::mem::take(&mut guard.sent));
     }
 
-    /// What somebody set of an object whose upload had begun, and could not begin again.
-    async fn set_late(&self, file: &Arc<File>, key: &Key, attr: Attr, time_set: bool) -> Result<()> {
+    /// What somebody set of an object whose upload had begun, and could not begin again. The bytes are there: if the name
+    /// has another version by now, or none, that came after them, with attributes of its own.
+    async fn set_late(
+        &self,
+        file: &Arc<File>,
+        (key, version): (&Key, &Version),
+        attr: Attr,
+        time_set: bool,
+    ) -> Result<()> {
         let time = |time| time_set.then_some(SetTime::At(time));
         let set = SetAttr {
             mode: Some(attr.mode),
@@ -198,7 +204,10 @@ impl<S: Store> Fs<S> {
             atime: time(attr.atime),
             ..SetAttr::default()
         };
-        let known = self.rewrite(key, &set, file).await?;
+        let known = match self.rewrite(key, &set, file, Some(version)).await {
+            Err(Error::Stale | Error::NotFound) => return Ok(()),
+            known => known?,
+        };
         if let Some(node) = self.tree().get_mut(file.id).filter(|node| !node.payload.is_local()) {
             node.payload.known = known;
         }

@@ -15,6 +15,7 @@
 
 mod ask;
 mod attr;
+mod cached;
 mod claims;
 mod conflict;
 mod copy;
@@ -25,6 +26,7 @@ mod exclusive;
 mod file;
 mod flush;
 mod guard;
+mod invalidate;
 mod known;
 mod line;
 mod local;
@@ -32,6 +34,7 @@ mod lost;
 mod names;
 mod nonsense;
 mod open;
+mod pace;
 mod read;
 mod recover;
 mod rename;
@@ -43,6 +46,7 @@ mod special;
 mod stream;
 mod tickets;
 pub mod types;
+mod warm;
 mod write;
 mod xattr;
 
@@ -62,6 +66,11 @@ use std::{
     },
 };
 
+pub use self::{
+    cached::{Act, Cached, Entry},
+    invalidate::Forgot,
+    warm::{JOBS_MAX, REQUEST_COST, Warmed, Wish},
+};
 use crate::{
     cache::Contents,
     config::FsOptions,

@@ -246,17 +246,6 @@ impl<S: Store> Fs<S> {
         Ok(())
     }
 
-    /// Parts that were sent of a file that will not be uploaded under the name they are for.
-    pub(super) async fn drop_stream(&self, file: &File) {
-        if !file.is_dirty() {
-            return;
-        }
-        let stream = file.stream.lock().await.take();
-        if let Some(stream) = stream {
-            stream.abort(&*self.store).await;
-        }
-    }
-
     pub async fn rmdir(&self, parent: NodeId, name: &OsStr) -> Result<()> {
         let name = parse(parent, name)?;
         let id = self.held(parent, &name).await?;

@@ -255,8 +255,13 @@ impl<S: Store> Fs<S> {
             Ok(version) => Version { size: dirty.size, ..version },
             Err(err) => return self.appeal(key, guard, err).await.map(|()| None),
         };
-        let object = self.store.head(key).await?;
-        multipart::verify(&version, &object.version.etag, object.version.size)?;
+        let former = dirty.base.as_ref().filter(|base| base.key == *key).map(|base| &base.version.etag);
+        match self.store.head(key).await {
+            Ok(found) => multipart::verify(&version, stream.operation.as_deref(), former, &found)?,
+            // It was confirmed, so somebody deleted it since.
+            Err(Error::NotFound) => {}
+            Err(err) => return Err(err),
+        }
         Ok(Some(Sent { version, at, attr }))
     }
 

@@ -124,6 +124,17 @@ impl<S: Store> Fs<S> {
         }
     }
 
+    /// Parts that were sent of a file that will not be uploaded under the name they are for.
+    pub(super) async fn drop_stream(&self, file: &File) {
+        if !file.is_dirty() {
+            return;
+        }
+        let stream = file.stream.lock().await.take();
+        if let Some(stream) = stream {
+            stream.abort(&*self.store).await;
+        }
+    }
+
     /// Whether some bytes of a file are in its upload alone.
     pub(super) async fn is_away(&self, file: &File) -> bool {
         file.state.read().await.dirty.as_ref().is_some_and(|dirty| !dirty.away.is_empty())

@@ -85,6 +85,11 @@ impl Tickets {
         Self(Mutex::new(lru(LEN)))
     }
 
+    /// No answer serves any more; who comes back after a stale open is still known.
+    pub(super) fn void(&self) {
+        lock(&self.0).iter_mut().for_each(|(_, slot)| slot.found = None);
+    }
+
     /// A lookup found a node, by a question or without one. `leads` says whether a place is the name that was looked up
     /// or may be below it.
     pub(super) fn found(&self, tid: u32, found: &Found, asked: bool, now: Instant, leads: impl FnOnce(&Place) -> bool) {
@@ -118,8 +123,12 @@ impl Tickets {
     /// Whether the lookup of this system call asked already.
     pub(super) fn glances(&self, tid: u32, id: NodeId, now: Instant) -> bool {
         let slots = lock(&self.0);
-        let found = slots.peek(&tid).and_then(|slot| slot.found);
-        found.is_some_and(|found| found.asked && found.id == id && serves(found.when, now, GLANCE_AGE))
+        slots.peek(&tid).is_some_and(|slot| {
+            let asked = slot.found.filter(|found| found.asked && found.id == id).map(|found| found.when);
+            // Asking again for an open that comes back would bring another version, without its bytes.
+            let back = slot.back.as_ref().filter(|back| back.now == Some(id)).map(|back| back.since);
+            asked.is_some_and(|when| serves(when, now, GLANCE_AGE)) || back.is_some_and(|since| serves(since, now, AGE))
+        })
     }
 
     /// The OPEN of a node, the last request of a system call.
@@ -197,8 +206,9 @@ mod tests {
         let (tickets, now) = (Tickets::new(), crate::clock::now());
         let back = || tickets.comes_back(1, Some(place("f")), Some(ID), now);
         back();
-        assert!(tickets.reopens(1, ID, now));
+        assert!(tickets.reopens(1, ID, now) && tickets.glances(1, ID, now));
         look(&tickets, "f", ID, false, now);
+        assert!(tickets.glances(1, ID, now), "the kernel checks permissions");
         assert_eq!(open(&tickets, "f", now), Ticket { ino: Some(70), asked: true, again: true });
         assert_eq!(open(&tickets, "f", now), Ticket::default(), "the next call");
         back();

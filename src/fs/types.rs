@@ -2,6 +2,8 @@
 
 use std::{fs::File, sync::Arc, time::Duration};
 
+use tokio::sync::Notify;
+
 pub use crate::model::tree::NodeId;
 use crate::model::{
     attr::{Attr, Kind, Time},
@@ -112,9 +114,36 @@ pub enum DirName {
 pub enum Invalidation {
     /// The attributes of a node changed (its pages go with them, by `FUSE_AUTO_INVAL_DATA`).
     Attr(NodeId),
+    /// The attributes and all pages of a node are not to be believed.
+    Pages(NodeId),
     /// A name below a directory means something else now, or nothing.
     Entry { parent: NodeId, name: Name },
+    /// Nothing: whoever sent it waits until the kernel has heard everything before it.
+    Tell(Told),
 }
+
+/// Tells that the kernel has heard what was sent before.
+#[derive(Clone, Debug, Default)]
+pub struct Told(Arc<Notify>);
+
+impl Told {
+    /// May come before the wait for it.
+    pub fn tell(&self) {
+        self.0.notify_one();
+    }
+
+    pub async fn wait(&self) {
+        self.0.notified().await;
+    }
+}
+
+impl PartialEq for Told {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Told {}
 
 /// `SEEK_DATA` and `SEEK_HOLE` of lseek(2); the kernel does the others.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

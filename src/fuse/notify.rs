@@ -58,6 +58,11 @@ fn send(notifier: &Notifier, stale: &Invalidation) -> io::Result<()> {
         // A negative offset drops attributes only. It takes no page lock, and by AUTO_INVAL_DATA the pages follow
         // where the next attributes differ.
         Invalidation::Attr(id) => notifier.inval_inode(INodeNo(id.0), -1, 0),
+        Invalidation::Pages(id) => notifier.inval_inode(INodeNo(id.0), 0, 0),
+        Invalidation::Tell(told) => {
+            told.tell();
+            Ok(())
+        }
         Invalidation::Entry { parent, name } => notifier.inval_entry(INodeNo(parent.0), OsStr::new(name.as_str())),
     }
 }

@@ -5,5 +5,6 @@ pub mod extents;
 pub mod key;
 pub mod patterns;
 pub mod rename;
+pub mod selection;
 pub mod tree;
 pub mod version;

@@ -13,11 +13,12 @@ use super::{
     probing::{self, Findings},
     reach::reach,
     run,
+    upkeep::Upkeep,
 };
 use crate::{
-    cache::Contents,
+    cache::{Contents, OpenError},
     clock,
-    config::Options,
+    config::{CacheOptions, Options},
     fs::Fs,
     fuse::init::Kernel,
     local::{Disk, Item},
@@ -43,6 +44,12 @@ const LEFTOVERS_LIMIT: Duration = Duration::from_secs(10);
 /// systemd gives a start.
 const RENAMES_LIMIT: Duration = Duration::from_mins(1);
 
+/// How long a mount waits for the former one on its cache directory to end. What is left to do there is uploading the
+/// little that is dirty; a mount that is alive is told after no longer than anybody waits for a mount.
+const SUCCESSION: Duration = Duration::from_secs(10);
+/// Between looks at it.
+const SUCCESSION_STEP: Duration = Duration::from_millis(50);
+
 /// Between attempts to reach a bucket that was away when the mount started.
 const HEAL_PAUSE: Duration = Duration::from_secs(10);
 
@@ -65,13 +72,24 @@ pub async fn conditions_of(store: &S3Store, options: &Options) -> Conditional {
     probing::ask(store, options).await.0.conditional
 }
 
+/// The cache, if need be after the process of a former mount has ended: umount(8) does not wait for that.
+async fn succeed(store: &Arc<Bucket>, cache: &CacheOptions) -> Result<Arc<Contents<Bucket>>, MountError> {
+    let deadline = clock::now() + SUCCESSION;
+    loop {
+        match Contents::open(Arc::clone(store), cache, Handle::current()) {
+            Err(OpenError::Locked(_)) if clock::now() < deadline => tokio::time::sleep(SUCCESSION_STEP).await,
+            opened => return opened.map_err(MountError::Cache),
+        }
+    }
+}
+
 async fn open(options: &Options) -> Result<Opened<Bucket>, MountError> {
     let prefix = options.prefix.as_str();
     let store = S3Store::connect(&options.bucket, &options.s3).await.map_err(MountError::Bucket)?;
     let reached = reach(options.mount.nofail, async || store.check(prefix).await).await?;
     let telemetry = Arc::new(Telemetry::default());
     let store = Arc::new(Counted::new(store, Arc::clone(&telemetry)));
-    let contents = Contents::open(Arc::clone(&store), &options.cache, Handle::current()).map_err(MountError::Cache)?;
+    let contents = succeed(&store, &options.cache).await?;
     // Its directory keeps what was found the last time.
     let (findings, due) =
         if reached { probing::ask(store.store(), options).await } else { (Findings::default(), false) };
@@ -156,18 +174,16 @@ struct Source {
     found: Arc<Mutex<Findings>>,
 }
 
-/// Answers `originfs status` for as long as the runtime lives. A mount without it is still a mount.
+/// Answers `originfs status` and does what other commands say, for as long as the runtime lives. A mount without it is still a mount.
 fn tell(source: Source, fs: Arc<Fs<Bucket>>, kernel: Kernel) {
     let bound = control::directory()
         .map(|directory| control::path(&directory, &source.options.mountpoint))
         .and_then(|path| control::Socket::bind(&path));
     match bound {
         Ok(socket) => {
-            let source = Arc::new(source);
-            drop(tokio::spawn(control::serve(socket, move || {
-                let status = source.status(&fs, &kernel);
-                async move { status }
-            })));
+            let here = Arc::clone(&fs);
+            let status = Box::new(move || source.status(&here, &kernel));
+            drop(tokio::spawn(control::serve(socket, Upkeep { fs, status })));
         }
         Err(err) => log::warn!("no status of this mount: {err}"),
     }
@@ -203,6 +219,7 @@ impl Source {
                 pid: std::process::id(),
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 since: self.since,
+                read_only: self.options.fs.read_only,
             },
             freshness: status::freshness(self.options.fs.freshness),
             passthrough: Passthrough { on: passthrough.is_ok(), why: passthrough.err() },

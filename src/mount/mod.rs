@@ -9,6 +9,7 @@ mod probing;
 mod reach;
 mod signals;
 mod table;
+mod upkeep;
 
 use std::{
     fmt, fs, io,
@@ -45,6 +46,7 @@ use attach::{Attached, How, Unmounted, attach};
 pub use beneath::beneath;
 pub use bucket::{conditions_of, mount};
 use signals::Signals;
+pub use table::TYPE;
 
 /// Threads that read the kernel's requests. They only decode and answer from memory; more of them make that slower.
 const SESSION_THREADS: usize = 2;
@@ -114,7 +116,7 @@ pub fn kind_at(point: &Path) -> io::Result<Option<String>> {
 /// The source of a mount of ours at `point`, as /proc tells; `None` if there is none. A mount of which the process is
 /// gone counts.
 pub fn source_at(point: &Path) -> io::Result<Option<String>> {
-    let row = table::top(point)?.filter(|row| row.kind == table::TYPE);
+    let row = table::top(point)?.filter(|row| row.kind == TYPE);
     Ok(row.map(|row| row.source.to_string_lossy().into_owned()))
 }
 

@@ -8,7 +8,7 @@ use std::{
 };
 
 /// The file system type of our mounts.
-pub(super) const TYPE: &str = "fuse.originfs";
+pub const TYPE: &str = "fuse.originfs";
 
 /// One mount.
 #[derive(Clone, Debug, Eq, PartialEq)]

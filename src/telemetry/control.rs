@@ -1,5 +1,8 @@
-//! The socket on which a mount answers questions about itself: one JSON request per line, one JSON answer per line.
-//! Only root and the user of the mount get in, by the modes of directory and socket and by `SO_PEERCRED`.
+//! The socket on which a mount answers questions about itself and does what it is told.
+//!
+//! One JSON request per line. `"status"` is answered at once, by one line. `{"job":...}` may take long: lines tell how
+//! far it is, and the last one is not a `{"progress":...}`. Whoever hangs up before ends it. Only root and the user of
+//! the mount get in, by the modes of directory and socket and by `SO_PEERCRED`.
 
 use std::{
     env, fs, io,
@@ -17,21 +20,28 @@ use sha2::{Digest, Sha256};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
     net::{UnixListener, UnixStream},
-    sync::Semaphore,
+    sync::{Semaphore, mpsc},
 };
 
-use super::status::Status;
+use super::{
+    status::Status,
+    upkeep::{Done, Job},
+};
+use crate::fs::Warmed;
 
 /// The most askers at once; more wait in the listen queue. People and monitors are few.
 const ASKERS_MAX: usize = 16;
-/// The longest request in bytes. All we know are shorter than 100.
-const REQUEST_MAX: u64 = 4096;
+/// The longest request in bytes: thousands of paths, as a shell makes them of a pattern.
+pub const REQUEST_MAX: u64 = 1 << 20;
+/// Lines of progress that wait for whoever asked; the job waits beyond that.
+const PROGRESS_LEN: usize = 4;
 
 /// What can be asked.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Request {
     Status,
+    Job(Job),
 }
 
 /// What is answered.
@@ -39,8 +49,20 @@ pub enum Request {
 #[serde(rename_all = "snake_case")]
 pub enum Response {
     Status(Box<Status>),
+    /// How far a job is; more follows.
+    Progress(Warmed),
+    /// The job is done.
+    Done(Done),
     /// Why there is no answer.
     Error(String),
+}
+
+/// Who answers for a mount.
+pub trait Desk: Send + Sync + 'static {
+    fn status(&self) -> impl Future<Output = Status> + Send;
+
+    /// Does what it is told. Ends when it is dropped, as far as can be. An error is one line.
+    fn work(&self, job: Job, progress: mpsc::Sender<Warmed>) -> impl Future<Output = Result<Done, String>> + Send;
 }
 
 /// Where the sockets of this user's mounts are: /run/originfs for root, else `$XDG_RUNTIME_DIR/originfs`.
@@ -111,12 +133,8 @@ fn private_directory(dir: &Path) -> io::Result<()> {
 
 /// Answers until it is dropped. Each connection may ask any number of times; it ends with the mount, so whoever holds
 /// one learns of that.
-pub async fn serve<F, Fut>(socket: Socket, status: F)
-where
-    F: Fn() -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = Status> + Send,
-{
-    let status = Arc::new(status);
+pub async fn serve(socket: Socket, desk: impl Desk) {
+    let desk = Arc::new(desk);
     let askers = Arc::new(Semaphore::new(ASKERS_MAX));
     let mut connections = tokio::task::JoinSet::new();
     loop {
@@ -131,9 +149,9 @@ where
                 continue;
             }
         };
-        let status = Arc::clone(&status);
+        let desk = Arc::clone(&desk);
         connections.spawn(async move {
-            if let Err(err) = converse(stream, &*status).await {
+            if let Err(err) = converse(stream, &*desk).await {
                 log::debug!("control socket: {err}");
             }
             drop(permit);
@@ -141,11 +159,7 @@ where
     }
 }
 
-async fn converse<F, Fut>(mut stream: UnixStream, status: &F) -> io::Result<()>
-where
-    F: Fn() -> Fut + Sync,
-    Fut: Future<Output = Status> + Send,
-{
+async fn converse(mut stream: UnixStream, desk: &impl Desk) -> io::Result<()> {
     let peer = stream.peer_cred()?.uid();
     if peer != 0 && peer != geteuid().as_raw() {
         return answer(&mut stream, &Response::Error("not permitted".to_owned())).await;
@@ -157,13 +171,34 @@ where
             return Ok(());
         }
         let response = match serde_json::from_str(&line) {
-            Ok(Request::Status) => Response::Status(Box::new(status().await)),
+            Ok(Request::Status) => Response::Status(Box::new(desk.status().await)),
+            Ok(Request::Job(job)) => match attend(&mut reader, desk, job).await? {
+                Some(response) => response,
+                None => return Ok(()),
+            },
             Err(err) => Response::Error(format!("unknown request: {err}")),
         };
         answer(reader.get_mut(), &response).await?;
         if !line.ends_with('\n') {
             // Too long to be a request; what follows is not the start of one.
             return Ok(());
+        }
+    }
+}
+
+/// Does a job while it tells how far it is. `None`: nobody listens any more.
+async fn attend(reader: &mut BufReader<UnixStream>, desk: &impl Desk, job: Job) -> io::Result<Option<Response>> {
+    let (send, mut progress) = mpsc::channel(PROGRESS_LEN);
+    let mut job = std::pin::pin!(desk.work(job, send));
+    loop {
+        tokio::select! {
+            biased;
+            Some(warmed) = progress.recv() => answer(reader.get_mut(), &Response::Progress(warmed)).await?,
+            done = &mut job => return Ok(Some(done.map_or_else(Response::Error, Response::Done))),
+            // The next request waits for its turn.
+            more = reader.fill_buf(), if reader.buffer().is_empty() => if more?.is_empty() {
+                return Ok(None);
+            },
         }
     }
 }
@@ -191,6 +226,32 @@ pub fn ask(socket: &Path, wait: std::time::Duration) -> io::Result<Status> {
     match serde_json::from_str(&line)? {
         Response::Status(status) => Ok(*status),
         Response::Error(message) => Err(io::Error::other(message)),
+        Response::Progress(_) | Response::Done(_) => Err(io::Error::other("an answer to another question")),
+    }
+}
+
+/// Has the mount behind `socket` do `job` and tells `each` how far it is. Dropped, it ends the job. `None`: the mount
+/// ended before the job did. The inner error is what the mount says.
+pub async fn work(socket: &Path, job: Job, mut each: impl FnMut(&Warmed)) -> io::Result<Option<Result<Done, String>>> {
+    let mut request = serde_json::to_vec(&Request::Job(job))?;
+    request.push(b'\n');
+    if request.len() as u64 > REQUEST_MAX {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "too many paths at once"));
+    }
+    let mut stream = BufReader::new(UnixStream::connect(socket).await?);
+    stream.get_mut().write_all(&request).await?;
+    let mut line = String::new();
+    loop {
+        line.clear();
+        if stream.read_line(&mut line).await? == 0 {
+            return Ok(None);
+        }
+        match serde_json::from_str(&line)? {
+            Response::Progress(warmed) => each(&warmed),
+            Response::Done(done) => return Ok(Some(Ok(done))),
+            Response::Error(message) => return Ok(Some(Err(message))),
+            Response::Status(_) => return Err(io::Error::other("an answer to another question")),
+        }
     }
 }
 
@@ -202,12 +263,33 @@ mod tests {
     };
 
     use super::*;
+    use crate::fs::{Cached, Wish};
 
     /// Long enough that only a hang takes it.
     const WAIT: Duration = Duration::from_secs(10);
 
     fn temporary(name: &str) -> PathBuf {
         env::temp_dir().join(format!("originfs-control-{name}-{}", std::process::id()))
+    }
+
+    /// Always the same status, and jobs that never end but for one.
+    struct Fixed(Status);
+
+    impl Desk for Fixed {
+        async fn status(&self) -> Status {
+            self.0.clone()
+        }
+
+        async fn work(&self, job: Job, progress: mpsc::Sender<Warmed>) -> Result<Done, String> {
+            match job {
+                Job::Warm(_) => {
+                    progress.send(Warmed { done: 3, ..Warmed::default() }).await.unwrap();
+                    std::future::pending().await
+                }
+                Job::Invalidate { paths } => Err(paths.join(" ")),
+                Job::Cache { .. } => Ok(Done::Cached(Cached::default())),
+            }
+        }
     }
 
     async fn ask_aside(socket: &Path) -> io::Result<Status> {
@@ -224,9 +306,8 @@ mod tests {
         assert_eq!(fs::metadata(&at).unwrap().mode() & 0o777, 0o600);
 
         let status = Status { hidden_keys: 7, ..Status::default() };
-        let expect = status.clone();
-        let server = tokio::spawn(serve(socket, move || std::future::ready(status.clone())));
-        assert_eq!(ask_aside(&at).await.unwrap(), expect);
+        let server = tokio::spawn(serve(socket, Fixed(status.clone())));
+        assert_eq!(ask_aside(&at).await.unwrap(), status);
 
         server.abort();
         assert!(server.await.unwrap_err().is_cancelled());
@@ -262,7 +343,7 @@ mod tests {
     async fn nonsense_is_answered_with_an_error_and_ends_nothing() {
         let dir = temporary("nonsense");
         let at = path(&dir, Path::new("/m"));
-        let server = tokio::spawn(serve(Socket::bind(&at).unwrap(), || std::future::ready(Status::default())));
+        let server = tokio::spawn(serve(Socket::bind(&at).unwrap(), Fixed(Status::default())));
         let target = at.clone();
         let answers = tokio::task::spawn_blocking(move || {
             let mut stream = Connection::connect(target).unwrap();
@@ -274,6 +355,37 @@ mod tests {
         let answers = answers.await.unwrap();
         assert!(matches!(&answers[0], Response::Error(message) if message.starts_with("unknown request")));
         assert!(matches!(answers[1], Response::Status(_)));
+        server.abort();
+        server.await.unwrap_err();
+        fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_job_tells_how_far_it_is_and_ends_with_its_asker() {
+        let dir = temporary("job");
+        let at = path(&dir, Path::new("/m"));
+        let server = tokio::spawn(serve(Socket::bind(&at).unwrap(), Fixed(Status::default())));
+        let stream = UnixStream::connect(&at).await.unwrap();
+        let mut stream = BufReader::new(stream);
+        let mut line = String::new();
+        let invalidate = Request::Job(Job::Invalidate { paths: vec!["a".to_owned()] });
+        for (request, expect) in [
+            (invalidate, Response::Error("a".to_owned())),
+            (Request::Job(Job::Warm(Wish::default())), { Response::Progress(Warmed { done: 3, ..Warmed::default() }) }),
+        ] {
+            let text = serde_json::to_string(&request).unwrap() + "\n";
+            stream.get_mut().write_all(text.as_bytes()).await.unwrap();
+            line.clear();
+            tokio::time::timeout(WAIT, stream.read_line(&mut line)).await.unwrap().unwrap();
+            assert_eq!(serde_json::from_str::<Response>(&line).unwrap(), expect);
+        }
+        // The job under way goes with its asker: all others are answered although there are as many as may be.
+        let mut others = Vec::new();
+        for _ in 1..ASKERS_MAX {
+            others.push(UnixStream::connect(&at).await.unwrap());
+        }
+        drop(stream);
+        ask_aside(&at).await.unwrap();
         server.abort();
         server.await.unwrap_err();
         fs::remove_dir_all(dir).unwrap();

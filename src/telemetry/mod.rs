@@ -7,6 +7,7 @@ pub mod inflight;
 pub mod logging;
 pub mod ready;
 pub mod status;
+pub mod upkeep;
 
 use std::sync::{
     Arc, Mutex,

@@ -48,6 +48,9 @@ pub struct Mount {
     pub pid: u32,
     pub version: String,
     pub since: i64,
+    /// Its process refuses changes, whatever the kernel lets through.
+    #[serde(default)]
+    pub read_only: bool,
 }
 
 /// Whether the kernel reads cached files without asking us.

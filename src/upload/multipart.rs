@@ -25,7 +25,7 @@ use crate::{
         key::Key,
         version::{ETag, Version},
     },
-    store::{Headers, Part, Require, Store, Upload, bucket::etag_of_parts, operation::OPERATION},
+    store::{Headers, Object, Part, Require, Store, Upload, bucket::etag_of_parts, operation::OPERATION},
     upload::plan::Limits,
 };
 
@@ -315,11 +315,18 @@ impl Stream {
     }
 }
 
-/// Whether the object that a HEAD shows is the one that was just completed.
-pub fn verify(expected: &Version, etag: &ETag, size: u64) -> Result<()> {
-    let found = Version { etag: etag.clone(), modified: None, size };
-    if found.same_content(expected) {
+/// Checks what a HEAD shows after `made` was completed by `operation`: that object and all of it, not the `former` one;
+/// or whatever took its place since.
+pub fn verify(made: &Version, operation: Option<&str>, former: Option<&ETag>, found: &Object) -> Result<()> {
+    if found.version.same_content(made) {
         return Ok(());
     }
-    Err(Error::unavailable(format!("the bucket has {size} bytes where {} were sent", expected.size)))
+    let size = found.version.size;
+    if operation.is_some() && found.operation.as_deref() == operation {
+        return Err(Error::unavailable(format!("the bucket has {size} bytes where {} were sent", made.size)));
+    }
+    if former.is_some_and(|former| former.unquoted() == found.version.etag.unquoted()) {
+        return Err(Error::unavailable("the bucket still has what was there before, though it confirmed the upload"));
+    }
+    Ok(())
 }

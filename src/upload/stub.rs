@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     clock,
     error::{Error, Result},
+    freshness::{fence::Fences, listing::Is},
     model::{attr::Attr, key::Key, version::Version},
     store::{Require, Store},
 };
@@ -75,9 +76,11 @@ struct Taken<'a> {
 }
 
 /// What became of one that is to go.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 enum Found {
-    /// It is gone, or somebody else's object is there.
+    /// It was there at this version, and is gone.
+    Removed(Version),
+    /// Somebody else's object is there, or was when ours was to go.
     Settled,
     Absent,
 }
@@ -140,25 +143,30 @@ impl Stubs {
         self.left().push_back(Left { noted: stub.noted, from, until: from });
     }
 
-    /// Removes from the bucket what is to go, as far as it answers. `conditional`: DELETE can be made to spare an object
-    /// that is not the one that was looked at.
-    pub async fn sweep<S: Store>(&self, store: &S, conditional: bool) {
+    /// Removes from the bucket what is to go, as far as it answers; each removal is behind a fence. Gives what it
+    /// removed. `conditional`: DELETE can be made to spare an object that is not the one that was looked at.
+    pub async fn sweep<S: Store>(&self, store: &S, conditional: bool, fences: &Fences) -> Vec<(Key, Version)> {
         let count = self.left().len();
+        let mut removed = Vec::new();
         for _ in 0..count {
             let mut taken = Taken { stubs: self, left: self.left().pop_front() };
-            let Some(Left { noted, from, until }) = &taken.left else { return };
+            let Some(Left { noted, from, until }) = &taken.left else { break };
             if clock::now() < *from {
                 continue;
             }
-            match withdraw(store, noted, conditional).await {
+            match withdraw(store, noted, conditional, fences).await {
                 Ok(Found::Absent) if clock::now() < *until => {}
-                Ok(_) => {
+                Ok(found) => {
+                    if let Found::Removed(version) = found {
+                        removed.push((noted.key.clone(), version));
+                    }
                     self.done(noted);
                     taken.left = None;
                 }
                 Err(err) => log::info!("{} may still be an empty object of ours: {err}", noted.key),
             }
         }
+        removed
     }
 
     /// Whether something is to go now.
@@ -206,7 +214,7 @@ fn leftovers(dir: &Path) -> io::Result<Vec<Noted>> {
     Ok(left)
 }
 
-async fn withdraw<S: Store>(store: &S, noted: &Noted, conditional: bool) -> Result<Found> {
+async fn withdraw<S: Store>(store: &S, noted: &Noted, conditional: bool, fences: &Fences) -> Result<Found> {
     let object = match store.head(&noted.key).await {
         Err(Error::NotFound) => return Ok(Found::Absent),
         found => found?,
@@ -214,9 +222,14 @@ async fn withdraw<S: Store>(store: &S, noted: &Noted, conditional: bool) -> Resu
     if object.version.size > 0 || object.operation.as_deref() != Some(&noted.operation) {
         return Ok(Found::Settled);
     }
-    let require = if conditional { Require::Version(object.version.etag) } else { Require::Anything };
+    let require = if conditional { Require::Version(object.version.etag.clone()) } else { Require::Anything };
+    let fence = fences.raise(&noted.key);
     match store.delete(&noted.key, require).await {
-        Ok(()) | Err(Error::Stale | Error::NotFound) => Ok(Found::Settled),
+        Ok(()) => {
+            fence.made(Is::Absent);
+            Ok(Found::Removed(object.version))
+        }
+        Err(Error::Stale | Error::NotFound) => Ok(Found::Settled),
         Err(err) => Err(err),
     }
 }

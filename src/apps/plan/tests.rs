@@ -4,14 +4,15 @@ use super::*;
 
 /// A host: files, users, mounts, links.
 #[derive(Default)]
-struct Host {
+pub(super) struct Host {
     files: BTreeSet<PathBuf>,
+    texts: BTreeMap<PathBuf, &'static str>,
     links: BTreeMap<PathBuf, PathBuf>,
     mounts: BTreeMap<PathBuf, &'static str>,
 }
 
 impl Host {
-    fn with(files: &[&str]) -> Self {
+    pub(super) fn with(files: &[&str]) -> Self {
         Self { files: files.iter().map(PathBuf::from).collect(), ..Self::default() }
     }
 }
@@ -27,6 +28,10 @@ impl Facts for Host {
         names.into_iter().collect()
     }
 
+    fn text(&self, path: &Path) -> Option<String> {
+        self.texts.get(path).map(|&text| text.to_owned())
+    }
+
     fn real(&self, path: &Path) -> PathBuf {
         self.links.get(path).cloned().unwrap_or_else(|| path.to_owned())
     }
@@ -40,7 +45,7 @@ impl Facts for Host {
     }
 }
 
-fn wish(directories: &str) -> Wish {
+pub(super) fn wish(directories: &str) -> Wish {
     let text = |text: &str| Some(text.to_owned());
     Wish {
         website_url: text("www.nuocial.org.uk"),
@@ -76,7 +81,7 @@ fn check(wish: &Wish, host: &Host, expect: &[(&str, &str, &str)]) {
 #[test]
 fn wordpress() {
     let host = Host::with(&["/var/www/html/wp-load.php", "/var/www/html/wp-content/uploads/2026/a.jpg"]);
-    let local = ",local=wc-logs:cache:elementor/tmp:wpforms/cache:*.log,hold=*.tmp:*.part";
+    let local = ",local=/wc-logs:/sites/*/wc-logs:/cache:/sites/*/cache:/elementor/tmp:/wpforms/cache:*.log:*.sqlite:*.sqlite-*,hold=*.tmp:*.part";
     let expect = [("/var/www/html/wp-content/uploads", "www-nuocial-org-uk-assets:/wp-content/uploads", local)];
     for form in ["", "wp-content.uploads", "wp-content/uploads", "/var/www/html/wp-content/uploads"] {
         check(&wish(form), &host, &expect);
@@ -92,13 +97,17 @@ fn joomla() {
     check(&wish(""), &host, &[images]);
     check(&wish("images:media"), &host, &[images, ("/var/www/html/media", "www-nuocial-org-uk-assets:/media", "")]);
     let plan = planned(&wish("images:media"), &host);
-    assert!(plan.warnings.iter().any(|warning| warning.starts_with("media holds the scripts")), "{:?}", plan.warnings);
+    assert!(
+        plan.warnings.iter().any(|warning| warning.starts_with("media: media holds the scripts")),
+        "{:?}",
+        plan.warnings
+    );
 }
 
 #[test]
 fn drupal() {
     let host = Host::with(&["/var/www/html/core/lib/Drupal.php", "/var/www/html/sites/default/files/.ht.sqlite"]);
-    let options = ",local=php:config_*:*.sqlite*:.ht.sqlite*,hold=*.tmp:*.part";
+    let options = ",local=/php:/config_*:*.sqlite:*.sqlite-*,hold=*.tmp:*.part";
     let bucket = "www-nuocial-org-uk-assets:/sites/default/files";
     check(&wish(""), &host, &[("/var/www/html/sites/default/files", bucket, options)]);
     let plan = planned(&wish(""), &host);
@@ -114,6 +123,22 @@ fn moodle() {
     assert_eq!(planned(&wish(""), &host).mounts[0].private, ["**"]);
     let outside = Wish { directories_to_mount: Some("/var/moodledata/filedir".to_owned()), ..wish("") };
     assert_eq!(planned(&outside, &host).mounts[0].private, ["**"], "wherever it is");
+}
+
+#[test]
+fn moodle_says_where_its_data_are() {
+    let mut host = Host::with(&["/var/www/html/version.php", "/var/www/html/lib/moodlelib.php"]);
+    for (text, expect) in [
+        ("<?php\n$CFG->dataroot  = '/var/moodledata';\n", "/var/moodledata/filedir"),
+        ("$CFG->dataroot=\"/srv/m\"; // here", "/srv/m/filedir"),
+        ("$CFG->dataroot = $dir . '/data';", "/var/www/html/moodledata/filedir"),
+        ("// $CFG->dataroot = '/old';", "/var/www/html/moodledata/filedir"),
+    ] {
+        host.texts.insert("/var/www/html/config.php".into(), text);
+        let plan = planned(&wish(""), &host);
+        assert_eq!(plan.mounts[0].directory, Path::new(expect), "{text}");
+        assert_eq!(plan.mounts[0].private, ["**"]);
+    }
 }
 
 #[test]

@@ -11,18 +11,18 @@ use std::{
 use clap::Parser as _;
 use nix::sys::statvfs::statvfs;
 
-use super::super::{Cli, Command, argv};
+use super::super::{
+    Cli, Command, argv,
+    asked::{self, Asked},
+};
 use crate::{
-    config::{
-        Options,
-        words::{self, Word},
-    },
+    config::{Options, words},
     doctor::{
         files::Files,
         finding::{Finding, about},
         space::{self, Left},
         tables,
-        targets::Target,
+        targets::{Target, written},
     },
     telemetry::{control, status::Status},
 };
@@ -66,32 +66,32 @@ fn of_process(pid: u32) -> Option<Target> {
         Some(parts.map(|part| OsString::from_vec(part.to_owned())).collect())
     };
     let arranged = argv::arrange(&split("cmdline")?).ok()?;
-    let (source, lists) = match Cli::try_parse_from(arranged.args).ok()?.command {
-        Command::Mount(command) => (command.source, command.options),
-        Command::Helper(command) => (command.source, command.options),
+    let command = Cli::try_parse_from(arranged.args).ok()?.command;
+    let mut all = arranged.words;
+    let mut add = |lists: &[String]| -> Option<()> {
+        for list in lists {
+            all.extend(words::split(list).ok()?);
+        }
+        Some(())
+    };
+    let asked = match &command {
+        Command::Mount(command) => {
+            add(&command.options)?;
+            asked::complete(command.source.as_deref(), command.dir.as_deref(), all)
+        }
+        Command::Helper(command) => {
+            add(&command.options)?;
+            asked::complete_line(&command.source, &command.dir, all)
+        }
         _ => return None,
     };
-    let mut all = arranged.words;
-    for list in lists {
-        all.extend(words::split(&list).ok()?);
-    }
+    let Asked { source, words: all, .. } = asked.ok()?;
     let env = split("environ").unwrap_or_default().into_iter().filter_map(|variable| {
         let (name, value) = variable.to_str()?.split_once('=')?;
         (name != "ORIGINFS_BACKGROUND").then(|| (name.to_owned(), value.to_owned()))
     });
     let options = all.iter().map(written).collect::<Vec<_>>().join(",");
     Some(Target { source, options, env: env.collect(), process: Some(pid), ..Target::default() })
-}
-
-/// A word of `-o` that reads as this one.
-fn written(word: &Word) -> String {
-    let Some(value) = &word.value else { return word.name.clone() };
-    let mut text = format!("{}=", word.name);
-    for c in value.chars() {
-        text.extend(",\\\"'".contains(c).then_some('\\'));
-        text.push(c);
-    }
-    text
 }
 
 /// The permission bits of a file of this host.
@@ -144,13 +144,6 @@ fn left(dir: &Path) -> Left {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn words_are_written_as_they_are_read() {
-        let all = [Word::flag("ro"), Word::new("local", r#"a,b\c"d'"#), Word::new("endpoint", "http://h/?a=b")];
-        let text = all.iter().map(written).collect::<Vec<_>>().join(",");
-        assert_eq!(words::split(&text).unwrap(), all);
-    }
 
     #[test]
     fn what_a_cache_directory_holds_is_counted() {

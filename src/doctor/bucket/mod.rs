@@ -155,6 +155,8 @@ pub fn key_file(subject: &str, path: &Path, mode: Option<u32>) -> Finding {
 pub fn key_files(credentials: &CredentialSource) -> Vec<PathBuf> {
     match credentials {
         CredentialSource::PasswdFile(path) | CredentialSource::Chain { file: Some(path), .. } => vec![path.clone()],
-        CredentialSource::Chain { file: None, .. } | CredentialSource::Unsigned => Vec::new(),
+        CredentialSource::Chain { file: None, .. } | CredentialSource::Keys(_) | CredentialSource::Unsigned => {
+            Vec::new()
+        }
     }
 }

@@ -275,3 +275,49 @@ async fn noreplace_has_one_winner_for_what_is_uploaded() {
         assert_eq!(&b.read("from").await.unwrap()[..], if dirty { b"new!" } else { b"mine" });
     }
 }
+
+/// A host whose views may be a minute old, and that has just listed its root.
+async fn a_minute_behind() -> Host {
+    let bucket = bucket();
+    bucket.inner().set_time(Some(1000));
+    bucket.inner().put_foreign("site/other", &b"x"[..], Headers::default());
+    let host = Host::with(&bucket, open_mode(Freshness::Age(Duration::from_mins(1))));
+    host.ls("").await.unwrap();
+    host
+}
+
+#[tokio::test]
+async fn a_swept_name_is_free_in_views_at_once() {
+    let a = a_minute_behind().await;
+    let open = a.create_exclusively("f").await.unwrap();
+    a.put(open, "mine").await;
+    a.bucket.outage(Some(lost_reply()));
+    a.close(open).await.unwrap_err();
+    a.bucket.heal();
+    // Nobody has it open, so this is what the bucket has.
+    assert_eq!(a.stat("f").await.unwrap().attr.size, 0);
+    a.fs.sweep().await;
+    assert_eq!(a.bucket.inner().keys(), ["site/other"]);
+    assert!(matches!(a.stat("f").await, Err(Error::NotFound)), "the swept object is shown");
+    assert_eq!(a.ls("").await.unwrap(), ["other"]);
+}
+
+#[tokio::test]
+async fn an_answer_that_overlaps_the_sweep_does_not_bring_it_back() {
+    let a = Arc::new(a_minute_behind().await);
+    let open = a.create_exclusively("f").await.unwrap();
+    a.put(open, "mine").await;
+    a.bucket.outage(Some(lost_reply()));
+    a.close(open).await.unwrap_err();
+    a.bucket.heal();
+    // The answer of the HEAD is from before the sweep, and arrives after it.
+    let mut held = a.bucket.hold(Op::Head, Side::After);
+    let asking = {
+        let (a, who) = (Arc::clone(&a), a.who());
+        tokio::spawn(async move { a.fs.lookup(NodeId::ROOT, OsStr::new("f"), who).await })
+    };
+    held.wait_arrived().await;
+    a.fs.sweep().await;
+    held.release();
+    assert!(matches!(asking.await.unwrap(), Err(Error::NotFound)), "an answer from before the sweep was believed");
+}

@@ -16,6 +16,7 @@ mod recovery;
 mod released;
 mod renames;
 mod sharing;
+mod upkeep;
 mod views;
 
 use std::{

@@ -1,7 +1,11 @@
 //! Parts that left the disk before the file was closed.
 
 use super::{large::noise, *};
-use crate::{fs::types::SetTime, model::attr::Time, store::faulty::Side};
+use crate::{
+    fs::types::SetTime,
+    model::attr::Time,
+    store::{Headers, faulty::Side},
+};
 
 const MIB: u64 = 1 << 20;
 /// Bytes that may stay here.
@@ -179,4 +183,37 @@ async fn a_full_disk_lets_parts_go_before_it_refuses() {
     host.fs.setattr(open.id, Some(open.fh), fits, host.who()).await.unwrap();
     host.close(open).await.unwrap();
     assert!(bucket.inner().get_bytes("site/f").unwrap() == whole);
+}
+
+/// The bytes are in the bucket by then: whoever replaces or deletes them before their attributes follow does so after
+/// the close, as far as anybody can tell, and has attributes of its own.
+#[tokio::test]
+async fn attributes_that_follow_leave_alone_what_another_made_of_the_name() {
+    for replaced in [false, true] {
+        let (host, open, _) = written(&bucket()).await;
+        let host = Arc::new(host);
+        let set = SetAttr { mtime: Some(SetTime::At(Time::seconds(7))), ..SetAttr::default() };
+        host.fs.setattr(open.id, Some(open.fh), set, host.who()).await.unwrap();
+        let mut held = host.bucket.hold(Op::Head, Side::Before);
+        let closing = tokio::spawn({
+            let host = Arc::clone(&host);
+            async move { host.close(open).await }
+        });
+        held.wait_arrived().await;
+        let other = Host::new(&host.bucket);
+        if replaced {
+            host.bucket.inner().put_foreign("site/f", &b"theirs"[..], Headers::default());
+        } else {
+            host.bucket.inner().delete_foreign("site/f");
+        }
+        held.release();
+        closing.await.unwrap().expect("what was written was in the bucket");
+        if replaced {
+            assert_ne!(other.stat("f").await.unwrap().attr.mtime.sec, 7);
+        }
+        for host in [&*host, &other] {
+            assert_eq!(host.read("f").await.ok().as_deref(), replaced.then_some(&b"theirs"[..]));
+        }
+        assert_eq!(host.lost(), 0);
+    }
 }

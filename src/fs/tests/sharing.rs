@@ -159,3 +159,18 @@ async fn what_a_dirty_file_replaced_goes_with_it() {
     }
     assert_eq!(&h.read("g").await.unwrap()[..], b"new");
 }
+
+/// opendir(3) of a directory that another host took away: the kernel looks again, and learns that it is gone.
+#[tokio::test]
+async fn a_directory_that_is_gone_is_absent_at_the_second_look() {
+    let bucket = bucket();
+    let [a, h] = [Host::with(&bucket, FsOptions { freshness: Freshness::default(), ..options() }), Host::new(&bucket)];
+    h.mkdir("d").await.unwrap();
+    h.write("d/f", b"1").await.unwrap();
+    assert_eq!(a.ls("d").await.unwrap(), ["f"]);
+    h.rename("d", "e").await.unwrap();
+    let who = a.who();
+    let d = a.walk("d", who).await.expect("attributes may be a second old");
+    assert!(matches!(a.fs.opendir(d).await, Err(Error::Stale)));
+    assert!(matches!(a.walk("d", who).await, Err(Error::NotFound)));
+}

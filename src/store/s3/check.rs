@@ -72,7 +72,7 @@ impl S3Store {
         }
     }
 
-    fn explain(&self, fault: &Fault, prefix: &str, now: i64) -> CheckError {
+    pub(super) fn explain(&self, fault: &Fault, prefix: &str, now: i64) -> CheckError {
         let endpoint = self.connection.endpoint.clone();
         let host = || host(&endpoint).to_owned();
         match &fault.cause {

@@ -113,6 +113,9 @@ impl Keyring {
                 let pair = read_passwd(path, &self.bucket).map_err(CredentialsError::invalid_configuration)?;
                 Ok(Credentials::new(pair.0, pair.1, None, None, "passwd_file"))
             }
+            CredentialSource::Keys(keys) => {
+                Ok(Credentials::new(keys.access.clone(), keys.secret.clone(), None, None, "keys"))
+            }
             CredentialSource::Chain { profile: None, file: None } => {
                 // Built anew each time, because its parts read their files only once.
                 let chain = DefaultCredentialsChain::builder().region(self.region.clone()).build().await;

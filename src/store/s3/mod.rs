@@ -7,6 +7,7 @@ mod call;
 mod check;
 mod client;
 mod clock;
+mod create;
 mod fault;
 mod keyring;
 mod multipart;
@@ -32,12 +33,12 @@ use aws_sdk_s3::{
 use bytes::Bytes;
 use lru::LruCache;
 
-pub use self::check::CheckError;
 use self::{
     call::{Limits, Pace},
     client::Connection,
     fault::Fault,
 };
+pub use self::{check::CheckError, create::Creation};
 use super::{
     Copy, Get, Got, Headers, List, Object, Page, Part, Require, Store, Stored, Upload,
     operation::{OPERATION, operation_id},

@@ -18,10 +18,7 @@ use nix::{
         time::TimeSpec,
     },
 };
-use originfs::apps::{
-    App,
-    preset::{Rule, preset},
-};
+use originfs::apps::{App, directories::Directory, preset::preset};
 
 use super::{Cost, Php};
 use crate::harness::{Bucket, Mount, Wire, fresh_dir, names, noise, refused};
@@ -29,8 +26,8 @@ use crate::harness::{Bucket, Mount, Wire, fresh_dir, names, noise, refused};
 /// The options for the first directory that the preset mounts.
 fn options(app: App) -> String {
     let preset = preset(app);
-    let rule: &Rule = preset.rules.iter().find(|rule| rule.directory == preset.directories[0]).unwrap();
-    let both = [("local", rule.local), ("hold", rule.hold)];
+    let care = preset.care_of(&Directory::Below(preset.directories[0].into()));
+    let both = [("local", care.local), ("hold", care.hold)];
     let given = both.iter().filter(|(_, patterns)| !patterns.is_empty());
     given.map(|(name, patterns)| format!("{name}={}", patterns.join(":"))).collect::<Vec<_>>().join(",")
 }

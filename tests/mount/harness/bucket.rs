@@ -59,6 +59,17 @@ impl Bucket {
         Some(Self { name: server.bucket.clone(), ..Self::on(server) })
     }
 
+    /// One that nobody made yet, on a server that makes them cheaply. `None` where that cannot be.
+    pub(crate) fn to_be(name: &str) -> Option<Self> {
+        let fresh = Self::fresh().filter(|bucket| bucket.server.kind == Kind::Dev)?;
+        Some(Self { name: name.to_owned(), prefix: String::new(), ..fresh })
+    }
+
+    /// Whether there is such a bucket.
+    pub(crate) fn exists(&self) -> bool {
+        self.runtime.block_on(self.client.head_bucket().bucket(&self.name).send()).is_ok()
+    }
+
     fn on(server: &'static Server) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let unique = format!("t{}-{}", process::id(), COUNT.fetch_add(1, Ordering::Relaxed));

@@ -3,7 +3,7 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{
-    super::{CheckError, S3Store},
+    super::{CheckError, Creation, S3Store},
     fake::{Fake, Reply, options, refuse, say},
 };
 use crate::{clock, config::CredentialSource};
@@ -93,4 +93,25 @@ async fn the_check_tells_servers_that_are_not_there() {
     nobody.credentials = CredentialSource::PasswdFile("/nonexistent/passwd".into());
     let found = S3Store::connect("photos", &nobody).await.unwrap().check("").await.unwrap_err().to_string();
     assert!(found.starts_with("no credentials: ") && found.contains("/nonexistent/passwd: No such file"), "{found}");
+}
+
+#[tokio::test]
+async fn a_bucket_is_created_once_and_where_it_belongs() {
+    let fake = Fake::start(vec![
+        say("200 OK", &["Location: /photos"], ""),
+        refuse("409 Conflict", "BucketAlreadyOwnedByYou", "x"),
+        refuse("409 Conflict", "BucketAlreadyExists", "x"),
+        refuse("403 Forbidden", "InvalidAccessKeyId", "x"),
+    ])
+    .await;
+    let store = fake.store().await;
+    assert_eq!(store.create().await, Ok(Creation::Made));
+    assert_eq!(store.create().await, Ok(Creation::There));
+    let taken = store.create().await.unwrap_err().to_string();
+    assert_eq!(taken, "the bucket name photos belongs to somebody else");
+    assert_eq!(store.create().await, Err(CheckError::BadKeyId));
+    let seen = fake.seen();
+    assert!(seen[0].starts_with("PUT /photos"), "{}", seen[0]);
+    // A service that is no AWS knows where it is, and may not know the name of its region.
+    assert!(!seen[0].contains("LocationConstraint"), "{}", seen[0]);
 }
