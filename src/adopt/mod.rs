@@ -6,10 +6,11 @@
 //!
 //! - [`tree`]: the directory, reached without its path. [`walk`]: what is in it, and where it belongs.
 //! - [`shelf`]: what the bucket has. [`mark`]: what an ETag says of bytes.
-//! - [`send`]: one name. [`round`]: all of them. [`release`]: the end of the local copy.
+//! - [`send`]: one name, with what is to be sent of it in [`matter`]. [`round`]: all of them. [`release`]: the end of the local copy.
 //! - [`note`]: what is left in the directory, so that a mount may cover it.
 
 pub mod mark;
+mod matter;
 pub mod meter;
 pub mod note;
 pub mod release;
@@ -27,7 +28,7 @@ use std::{collections::HashMap, fmt, sync::Arc};
 use crate::{
     config::FsOptions,
     error::Result,
-    model::key::Prefix,
+    model::{attr::Time, key::Prefix},
     store::{Store, probe::Conditional},
     upload::multipart::Lanes,
 };
@@ -64,9 +65,9 @@ pub struct Adopter<S> {
     pub lanes: Arc<Lanes>,
     /// Where the bucket has other bytes, ours replace them.
     pub overwrite: bool,
-    /// What has not changed here since this second was adopted before. If the bucket does not have it, somebody deleted
-    /// it there, and it does not come back. In seconds since 1970.
-    pub since: Option<i64>,
+    /// What has not changed here since then was adopted before. If the bucket does not have it, somebody deleted it
+    /// there, and it does not come back.
+    pub since: Option<Time>,
     /// Different on each host; see [`walk::Walk::seed`].
     pub seed: u64,
 }

@@ -32,6 +32,9 @@ pub struct Note {
     /// When the adoption began, in seconds since 1970: the bucket has, or had, all that was there and has not changed
     /// since.
     pub at: i64,
+    /// And nanoseconds.
+    #[serde(default)]
+    pub nsec: u32,
     pub files: u64,
     pub bytes: u64,
 }

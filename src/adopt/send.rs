@@ -1,15 +1,15 @@
 //! One name: whether its bytes are in the bucket, and how they get there.
 
-use std::{fs::File, io, ops::Range, os::unix::fs::FileExt as _, sync::Arc, time::Duration};
+use std::{io, ops::Range, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use tokio::task::spawn_blocking;
 
 use super::{
     Adopter, Work,
     mark::{self, Mark},
+    matter::{Content, Halt, Matter, blocking},
     shelf::{Listed, hash},
-    tree::{self, Found},
+    tree::Found,
 };
 use crate::{
     clock,
@@ -79,49 +79,11 @@ impl Known {
     }
 }
 
-/// Why an attempt ended without an outcome.
-enum Halt {
-    /// Another object is there.
-    Found(Version),
-    Changed,
-    Outcome(Outcome),
-}
-
-impl From<Error> for Halt {
-    fn from(err: Error) -> Self {
-        Self::Outcome(Outcome::Failed { why: err.to_string(), remote: true })
-    }
-}
-
-impl From<io::Error> for Halt {
-    fn from(err: io::Error) -> Self {
-        match err.raw_os_error() {
-            Some(libc::ENOENT | libc::ENOTDIR) => Self::Outcome(Outcome::Gone),
-            Some(libc::ELOOP | libc::EXDEV) => Self::Changed,
-            _ => Self::Outcome(Outcome::Failed { why: err.to_string(), remote: false }),
-        }
-    }
-}
-
 /// What must be at the key.
 #[derive(Clone, Copy)]
 enum Expect {
     Nothing,
     Was(Mark),
-}
-
-/// What is to be uploaded.
-struct Matter {
-    found: Found,
-    content: Content,
-    /// When it was opened.
-    read: Time,
-}
-
-enum Content {
-    File(Arc<File>),
-    /// The target of a symbolic link; nothing, of a special file.
-    Bytes(Bytes),
 }
 
 impl<S: Store> Adopter<S> {
@@ -375,49 +337,4 @@ impl<S: Store> Adopter<S> {
         let steps = plan::grid(size, &self.lanes.limits).unwrap_or_default();
         steps.iter().map(|step| step.range().clone()).collect()
     }
-}
-
-impl Matter {
-    /// Bytes of the object.
-    fn size(&self) -> u64 {
-        match &self.content {
-            Content::File(_) => self.found.attr.size,
-            Content::Bytes(bytes) => bytes.len() as u64,
-        }
-    }
-
-    async fn bytes(&self, range: Range<u64>) -> Result<Bytes, Halt> {
-        match &self.content {
-            Content::Bytes(bytes) => Ok(bytes.clone()),
-            Content::File(file) => {
-                let file = Arc::clone(file);
-                let len = usize::try_from(range.end - range.start).map_err(|_| Error::TooLarge)?;
-                let read = blocking(move || {
-                    let mut bytes = vec![0; len];
-                    file.read_exact_at(&mut bytes, range.start).map(|()| bytes)
-                });
-                match read.await {
-                    Err(err) if err.kind() == io::ErrorKind::UnexpectedEof => Err(Halt::Changed),
-                    read => Ok(read?.into()),
-                }
-            }
-        }
-    }
-
-    /// Fails if it is not what it was when it was opened.
-    fn is_unchanged(&self) -> Result<(), Halt> {
-        match &self.content {
-            Content::File(file) if tree::stat(file)?.stamp != self.found.stamp => Err(Halt::Changed),
-            _ => Ok(()),
-        }
-    }
-
-    fn is_written(&self) -> bool {
-        matches!(&self.content, Content::File(file) if tree::is_open_for_writing(file))
-    }
-}
-
-/// Runs what waits for the disk, on a thread for that.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
-    spawn_blocking(work).await.map_err(io::Error::other)?
 }

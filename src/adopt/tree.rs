@@ -48,9 +48,9 @@ pub struct Stamp {
 }
 
 impl Stamp {
-    /// Whether it was changed in this second or later, in seconds since 1970.
-    pub fn is_since(&self, second: i64) -> bool {
-        self.ctime.sec >= second
+    /// Whether it was changed at this time or later.
+    pub fn is_since(&self, time: Time) -> bool {
+        self.ctime >= time
     }
 
     /// A file that was changed this moment may change again without showing it. Whether its last change is far enough

@@ -27,6 +27,7 @@ use crate::{
         Options, Unknown,
         words::{self, Word},
     },
+    model::attr::Time,
     mount::{beneath, conditions_of, source_at},
     store::s3::S3Store,
     telemetry::logging::{self, To},
@@ -145,7 +146,7 @@ type End = (Report, Option<Released>, bool, Option<Failure>);
 
 async fn adopt(site: &Site, command: &AdoptArgs, meter: &Arc<Meter>) -> Result<End, Failure> {
     let adopter = Arc::new(adopter(site, command).await?);
-    let (mut seen, at) = (Seen::new(), clock::wall().sec);
+    let (mut seen, at) = (Seen::new(), clock::wall());
     if command.dry_run {
         let report = adopter.look(Work::Look, &mut seen, meter).await.map_err(Failure::mount)?;
         let clash = report.conflicts.count + report.unfit.count > 0;
@@ -162,7 +163,7 @@ async fn adopt(site: &Site, command: &AdoptArgs, meter: &Arc<Meter>) -> Result<E
         ));
     }
     let Report { files, bytes, .. } = report;
-    let note = Note { source: site.options.mount.fsname.clone(), at, files, bytes };
+    let note = Note { source: site.options.mount.fsname.clone(), at: at.sec, nsec: at.nsec, files, bytes };
     adopter.tree.leave(&note).map_err(|err| Failure::system(format!("{}: {err}", site.dir.display())))?;
     if command.no_mount {
         return Ok((report, None, site.covered, None));
@@ -228,7 +229,10 @@ async fn adopter(site: &Site, command: &AdoptArgs) -> Result<Adopter<S3Store>, F
     let tree = if site.covered { beneath(&site.dir).and_then(Tree::of) } else { Tree::open(&site.dir) };
     let tree = tree.map_err(|err| Failure::system(format!("{dir}: {err}")))?;
     // While nothing covers it, its programs delete files themselves.
-    let since = tree.note().filter(|note| site.covered && note.source == options.mount.fsname).map(|note| note.at);
+    let since = tree
+        .note()
+        .filter(|note| site.covered && note.source == options.mount.fsname)
+        .map(|note| Time { sec: note.at, nsec: note.nsec });
     Ok(Adopter {
         store: Arc::new(store),
         tree: Arc::new(tree),
