@@ -6,6 +6,7 @@
 //! `config` beneath all.
 //!
 //! - [`cli`]: the command line.
+//! - [`adopt`]: what a directory holds goes into the bucket.
 //! - [`apps`]: what PHP applications need, as values: directories, presets, plans.
 //! - [`doctor`]: checks of a host and its mounts, with a remedy for each finding.
 //! - [`model`]: values and decisions, no I/O.
@@ -17,6 +18,7 @@
 //! - [`fuse`]: the kernel's requests as calls of `fs`.
 //! - [`mount`]: the life of a mount, from the checks before it to the uploads after it.
 
+pub mod adopt;
 pub mod apps;
 pub mod cache;
 pub mod cdn;

@@ -1,5 +1,6 @@
 //! The command line: one command per file. Exit codes are those of mount(8).
 
+mod adopt;
 mod apply;
 mod argv;
 mod asked;
@@ -9,6 +10,7 @@ mod doctor;
 pub mod help;
 mod invalidate;
 mod job;
+mod meter;
 mod mount;
 mod pages;
 mod place;
@@ -20,6 +22,7 @@ mod site;
 mod status;
 mod umount;
 mod warm;
+mod written;
 
 use std::{
     ffi::OsString,
@@ -57,6 +60,9 @@ enum Command {
     Status(StatusArgs),
     /// Show what the variables of a deployment mean on this host: buckets, mounts, options
     Plan(PlanArgs),
+    /// Move what a directory holds into the bucket, then mount the bucket over it
+    #[command(after_help = adopt::HELP)]
+    Adopt(adopt::AdoptArgs),
     /// Fetch what nobody has asked for yet: attributes and contents, as far as there is room for them
     Warm(WarmArgs),
     /// Forget what this host knows of paths and of all below them, so that the bucket is asked again
@@ -283,6 +289,11 @@ impl Failure {
     fn mount(message: impl Display) -> Self {
         Self { code: 32, message: Some(message.to_string()) }
     }
+
+    /// A part of it is done (64).
+    fn partly(message: impl Display) -> Self {
+        Self { code: 64, message: Some(message.to_string()) }
+    }
 }
 
 /// Runs the command line `args`, the program's name first. `mount` serves a mount until it ends; an error of it is one
@@ -321,6 +332,7 @@ fn dispatch<E: Display>(args: &[OsString], mount: impl FnOnce(Options, Ready) ->
         Command::Status(command) => status::command(&command, &mut io::stdout().lock()),
         Command::Plan(command) => plan::command(&command, &mut io::stdout().lock()),
         Command::Pages(command) => pages::command(&command),
+        Command::Adopt(command) => adopt::command(args, &command, &mut io::stdout().lock()),
         Command::Cache(command) => cache::command(&command, &mut io::stdout().lock()),
         Command::Warm(command) => warm::command(&command, &mut io::stdout().lock()),
         Command::Invalidate(command) => invalidate::command(&command, &mut io::stdout().lock()),

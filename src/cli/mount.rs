@@ -70,20 +70,20 @@ pub(super) fn helper<E: Display>(
     serve(args, parsed, mount)
 }
 
-fn add(words: &mut Vec<Word>, lists: &[String]) -> Result<(), Failure> {
+pub(super) fn add(words: &mut Vec<Word>, lists: &[String]) -> Result<(), Failure> {
     for list in lists {
         words.extend(words::split(list).map_err(Failure::usage)?);
     }
     Ok(())
 }
 
-fn prepare(source: &str, dir: &Path, words: &[Word], unknown: Unknown) -> Result<Parsed, Failure> {
+pub(super) fn prepare(source: &str, dir: &Path, words: &[Word], unknown: Unknown) -> Result<Parsed, Failure> {
     let mountpoint = mountpoint(dir)?;
     let request = Request { source, mountpoint: &mountpoint, words, unknown };
     parse::parse(&request, &Host::current()).map_err(Failure::usage)
 }
 
-fn mountpoint(dir: &Path) -> Result<PathBuf, Failure> {
+pub(super) fn mountpoint(dir: &Path) -> Result<PathBuf, Failure> {
     let wrong = |why: &dyn Display| Failure::usage(format!("cannot mount on {}: {why}", dir.display()));
     let resolved = place::resolve(dir).map_err(|err| wrong(&err))?;
     match fs::metadata(&resolved) {
@@ -151,14 +151,14 @@ fn run<E: Display>(
 }
 
 /// Tells whoever typed the options.
-fn warn(warnings: &[String]) {
+pub(super) fn warn(warnings: &[String]) {
     for warning in warnings {
         complain(&format!("warning: {warning}"));
     }
 }
 
 /// The variables that are not yet as they should be: those asked for, and what mount(8) leaves out under systemd.
-fn environment(wanted: &[(String, String)]) -> Vec<(String, OsString)> {
+pub(super) fn environment(wanted: &[(String, String)]) -> Vec<(String, OsString)> {
     let mut all: Vec<(String, OsString)> =
         wanted.iter().map(|(name, value)| (name.clone(), OsString::from(value))).collect();
     all.retain(|(name, value)| env::var_os(name).as_ref() != Some(value));
@@ -175,7 +175,7 @@ fn environment(wanted: &[(String, String)]) -> Vec<(String, OsString)> {
 }
 
 /// This very command line again.
-fn again(args: &[OsString]) -> Result<Command, Failure> {
+pub(super) fn again(args: &[OsString]) -> Result<Command, Failure> {
     let program = env::current_exe().map_err(|err| Failure::system(format!("cannot find this program: {err}")))?;
     let mut command = Command::new(program);
     if let [name, rest @ ..] = args {

@@ -128,7 +128,7 @@ fn since(then: i64, now: i64) -> Duration {
 }
 
 /// The two largest units, which is as exact as a glance needs.
-fn age(age: Duration) -> String {
+pub(super) fn age(age: Duration) -> String {
     let seconds = age.as_secs();
     match seconds {
         0 => format!("{} ms", age.as_millis()),
@@ -140,7 +140,7 @@ fn age(age: Duration) -> String {
 }
 
 /// With one decimal, rounded down.
-fn bytes(bytes: u64) -> String {
+pub(super) fn bytes(bytes: u64) -> String {
     let units = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
     match units.iter().find(|(shift, _)| bytes >> shift > 0) {
         Some((shift, unit)) => format!("{}.{} {unit}", bytes >> shift, ((bytes >> (shift - 10)) % 1024) * 10 / 1024),

@@ -1,6 +1,7 @@
 //! `/_admin/`: breaks the server and tells what it was asked. Only for the loopback interface, without a signature.
 //!
 //! - `GET /_admin/log`: `{"counts": {"GetObject": 3, ..}, "requests": [{"number", "op", "bucket", "key", "status"}]}`
+//! - `GET /_admin/counts`: the first of them alone, for who asks often.
 //! - `DELETE /_admin/log`: forgets both.
 //! - `POST /_admin/faults`: adds a rule, `{"op"?, "bucket"?, "prefix"?, "skip"?, "times"?, "every"?, "action"}`.
 //!   Actions: `{"latency": ms}`, `{"fail": {"status": 503, "side": "before"}}`, `{"drop": "after"}`,
@@ -35,6 +36,7 @@ pub(crate) async fn answer(faults: &Faults, peer: SocketAddr, req: Request<Incom
     let what = req.uri().path().trim_start_matches(PATH).to_owned();
     match (req.method().clone(), &*what) {
         (Method::GET, "log") => reply(StatusCode::OK, &faults.log()),
+        (Method::GET, "counts") => reply(StatusCode::OK, &faults.counts()),
         (Method::DELETE, "log") => {
             faults.clear_log();
             reply(StatusCode::OK, &"cleared")

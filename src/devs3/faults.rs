@@ -173,6 +173,11 @@ impl Faults {
         self.state().log.clone()
     }
 
+    /// Calls by name, as in the log.
+    pub(crate) fn counts(&self) -> BTreeMap<String, u64> {
+        self.state().log.counts.clone()
+    }
+
     pub(crate) fn clear_log(&self) {
         self.state().log = Log::default();
     }

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Permission bits of symlinks: they have none of their own (symlink(7)).
-const SYMLINK_MODE: u32 = 0o777;
+pub(crate) const SYMLINK_MODE: u32 = 0o777;
 
 /// What the bucket holds at a name.
 #[derive(Clone, Debug)]
@@ -105,7 +105,7 @@ fn sure(version: &Version, wall: i64) -> Version {
 }
 
 /// What is shown of something of which nothing is known.
-pub(super) fn blank(options: &FsOptions, kind: Kind) -> Attr {
+pub(crate) fn blank(options: &FsOptions, kind: Kind) -> Attr {
     let (mode, time) = (if kind == Kind::Dir { options.dir_mode } else { options.file_mode }, Time::default());
     let FsOptions { uid, gid, .. } = *options;
     Attr { kind, size: 0, mtime: time, atime: time, ctime: time, mode, uid, gid, rdev: 0 }
@@ -197,7 +197,7 @@ pub(super) fn written(options: &FsOptions, attr: Attr, now: Time) -> Attr {
 }
 
 /// The headers of a new object: type by name (and by `head`, its first bytes), metadata from `attr`.
-pub(super) fn new_headers(options: &FsOptions, key: &Key, attr: &Attr, head: &[u8]) -> Headers {
+pub(crate) fn new_headers(options: &FsOptions, key: &Key, attr: &Attr, head: &[u8]) -> Headers {
     let mut headers = Headers::default();
     match attr.kind {
         Kind::Dir => headers.content_type = Some(DIR_TYPE.to_owned()),
@@ -234,7 +234,7 @@ fn last(key: &Key) -> &str {
 }
 
 /// The time that a change gets: whole seconds, as the bucket keeps them, unless the mount keeps more.
-pub(super) fn stamp(options: &FsOptions, now: Time) -> Time {
+pub(crate) fn stamp(options: &FsOptions, now: Time) -> Time {
     if options.mtime_ns { now } else { now.whole() }
 }
 

@@ -53,6 +53,9 @@ mod xattr;
 #[cfg(test)]
 mod tests;
 
+// What is not written through a mount, and must be the same as if it were.
+pub(crate) use known::{SYMLINK_MODE, blank, new_headers, stamp};
+
 use std::{
     fmt,
     num::NonZeroUsize,

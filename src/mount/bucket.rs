@@ -66,6 +66,12 @@ pub fn mount(options: &Options, ready: impl FnOnce(Result<(), &MountError>)) -> 
     run(options, async || open(options).await, ready)
 }
 
+/// Which conditional writes a bucket honours, as far as one request after the other shows it, and what a mount on this
+/// host found out before. From now on `store` relies on no other.
+pub async fn conditions_of(store: &S3Store, options: &Options) -> Conditional {
+    probing::ask(store, options).await.0.conditional
+}
+
 /// The cache, if need be after the process of a former mount has ended: umount(8) does not wait for that.
 async fn succeed(store: &Arc<Bucket>, cache: &CacheOptions) -> Result<Arc<Contents<Bucket>>, MountError> {
     let deadline = clock::now() + SUCCESSION;

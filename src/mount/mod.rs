@@ -3,6 +3,7 @@
 
 mod alive;
 mod attach;
+mod beneath;
 mod bucket;
 mod point;
 mod probing;
@@ -45,7 +46,8 @@ use crate::{
 };
 use alive::Alive;
 use attach::{Attached, How, Unmounted, attach};
-pub use bucket::mount;
+pub use beneath::beneath;
+pub use bucket::{conditions_of, mount};
 pub use point::clear_dead;
 use signals::Signals;
 pub use table::TYPE;
@@ -113,6 +115,13 @@ pub struct Opened<S: Store> {
 /// The type of the file system that is mounted exactly at `point`, as /proc tells; it is not asked itself.
 pub fn kind_at(point: &Path) -> io::Result<Option<String>> {
     Ok(table::top(point)?.map(|row| row.kind))
+}
+
+/// The source of a mount of ours at `point`, as /proc tells; `None` if there is none. A mount of which the process is
+/// gone counts.
+pub fn source_at(point: &Path) -> io::Result<Option<String>> {
+    let row = table::top(point)?.filter(|row| row.kind == TYPE);
+    Ok(row.map(|row| row.source.to_string_lossy().into_owned()))
 }
 
 /// Mounts and serves until a signal or an unmount ends it. `open` reaches the bucket and makes the file system. `ready` is called once: when the mount answers, or with the error that is returned too.

@@ -12,7 +12,7 @@ use super::{
     attach::detach,
     table::{self, TYPE},
 };
-use crate::config::Options;
+use crate::{adopt::note::Note, config::Options};
 
 /// The mount point without symbolic links: a directory that may be mounted over, or a mount of ours whose process is
 /// gone ("Transport endpoint is not connected"). That one stays until [`clear`]: its errors are the truth, where an empty
@@ -49,10 +49,27 @@ fn check_free(point: &Path, options: &Options) -> Result<(), MountError> {
         return Err(refuse(point, "not a directory"));
     }
     let mut entries = fs::read_dir(point).map_err(|err| refuse(point, err))?;
-    if !options.mount.nonempty && entries.next().is_some() {
-        return Err(refuse(point, "not empty; the mount would hide what is there (option `nonempty` allows it)"));
+    if !options.mount.nonempty && entries.next().is_some() && !is_adopted(point, options) {
+        return Err(refuse(
+            point,
+            "not empty; the mount would hide what is there (`originfs adopt` moves it into the bucket, option \
+             `nonempty` hides it)",
+        ));
     }
     Ok(())
+}
+
+/// Whether the bucket has what is there: then a mount of it may cover that.
+fn is_adopted(point: &Path, options: &Options) -> bool {
+    let note = Note::read(point).filter(|note| note.source == options.mount.fsname);
+    if let Some(note) = &note {
+        log::info!(
+            "{} covers the local copy of {} files that were adopted; `originfs adopt --release` deletes it",
+            point.display(),
+            note.files
+        );
+    }
+    note.is_some()
 }
 
 /// Takes away a mount of ours whose process is gone, and tells whether there was one. A dead mount of something else is

@@ -1,4 +1,4 @@
-//! The kernel's list of mounts (`/proc/self/mountinfo`, proc(5)).
+//! The kernel's list of mounts (`/proc/thread-self/mountinfo`, proc(5)): those that the calling thread sees.
 
 use std::{
     ffi::OsString,
@@ -28,13 +28,18 @@ pub(super) fn top(point: &Path) -> io::Result<Option<Row>> {
     Ok(read()?.into_iter().rfind(|row| row.point == point))
 }
 
+/// Something that is mounted in the directory `point`.
+pub(super) fn below(point: &Path) -> io::Result<Option<PathBuf>> {
+    Ok(read()?.into_iter().map(|row| row.point).find(|mounted| mounted != point && mounted.starts_with(point)))
+}
+
 /// Whether the mount `id` is still in the list.
 pub(super) fn is_mounted(id: u64) -> io::Result<bool> {
     Ok(read()?.iter().any(|row| row.id == id))
 }
 
 fn read() -> io::Result<Vec<Row>> {
-    let text = fs::read("/proc/self/mountinfo")?;
+    let text = fs::read("/proc/thread-self/mountinfo")?;
     Ok(text.split(|&byte| byte == b'\n').filter_map(parse).collect())
 }
 

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
+mod adopt;
 mod apps;
 mod attributes;
 mod coherence;

@@ -84,7 +84,7 @@ impl Server {
 
     /// How many calls of `op` arrived since the log was cleared.
     pub(crate) fn count(&self, op: &str) -> u64 {
-        self.admin("GET", "log", "")["counts"][op].as_u64().unwrap_or(0)
+        self.admin("GET", "counts", "")[op].as_u64().unwrap_or(0)
     }
 }
 
