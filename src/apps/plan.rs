@@ -48,6 +48,8 @@ pub trait Facts {
     fn real(&self, path: &Path) -> PathBuf;
     /// The type of the file system that is mounted exactly there.
     fn mounted(&self, path: &Path) -> Option<String>;
+    /// The source of which [`adopt`](crate::adopt) found that it has what the directory holds.
+    fn adopted(&self, path: &Path) -> Option<String>;
     /// The group of the user of that name, if there is one.
     fn group_of(&self, user: &str) -> Option<u32>;
 }
@@ -61,7 +63,7 @@ pub struct Mount {
     pub options: String,
     /// The instance of `originfs@.service`.
     pub unit: String,
-    /// Names in the directory that have to go into the bucket first.
+    /// Names in the directory that have to go into the bucket first; none of one that was adopted.
     pub holds: usize,
     /// It is there already.
     pub mounted: bool,
@@ -334,12 +336,13 @@ fn mount(wanted: &Wanted<'_>, webroot: &Path, facts: &impl Facts, notes: &mut No
     let mut options = Vec::new();
     options.extend((!care.local.is_empty()).then(|| format!("local={}", care.local.join(":"))));
     options.extend((!care.hold.is_empty()).then(|| format!("hold={}", care.hold.join(":"))));
+    let adopted = facts.adopted(&real).is_some_and(|adopted| adopted == source);
     Ok(Mount {
         unit: service::instance(&real),
         directory: real,
         source,
         options: options.join(","),
-        holds: names.len(),
+        holds: if adopted { 0 } else { names.len() },
         mounted,
         private: care.private.clone(),
     })

@@ -56,7 +56,7 @@ pub fn configuration(mount: &Mount, site: &Path, passwd: Option<&str>) -> Result
     Ok(text)
 }
 
-/// The environment of the unit (systemd.exec(5), `EnvironmentFile=`), which mounts what its two variables say.
+/// The environment of the unit, as assignments of sh; it mounts what the two variables say.
 pub fn environment(mount: &Mount, configuration: &Path) -> String {
     let options = words::escape(&configuration.to_string_lossy());
     let quoted = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"").replace('$', "\\$").replace('`', "\\`");

@@ -19,13 +19,17 @@ use tokio::{
     signal::unix::{SignalKind, signal},
 };
 
-use super::{Failure, complain, meter, mount, render::bytes, written};
+use super::{Failure, asked, complain, meter, mount, place, render::bytes};
 use crate::{
     adopt::{Adopter, Seen, Work, meter::Meter, note::Note, release::Released, report::Report, tree::Tree},
     clock,
     config::{
         Options, Unknown,
         words::{self, Word},
+    },
+    doctor::{
+        files::Disk,
+        targets::{self, Target},
     },
     model::attr::Time,
     mount::{beneath, conditions_of, source_at},
@@ -73,8 +77,9 @@ pub(super) struct AdoptArgs {
     /// For programs
     #[arg(long)]
     json: bool,
-    #[arg(long, value_name = "FILE", default_value = "/etc/fstab", hide = true)]
-    fstab: PathBuf,
+    /// Where fstab and /etc/originfs are
+    #[arg(long, value_name = "DIR", default_value = "/", hide = true)]
+    root: PathBuf,
 }
 
 /// What is told at the end.
@@ -257,14 +262,14 @@ fn site(args: &[OsString], command: &AdoptArgs) -> Result<Site, Failure> {
     let (source, env) = if let Some(source) = source {
         (source.to_string_lossy().into_owned(), Vec::new())
     } else {
-        let written = written::find(&dir, &command.fstab).ok_or_else(|| {
-            let fstab = command.fstab.display();
-            Failure::usage(format!("neither {fstab} nor /etc/originfs has a mount of {}", dir.display()))
+        let found = configured(&dir, &command.root).ok_or_else(|| {
+            Failure::usage(format!("neither fstab nor /etc/originfs has a mount of {}", dir.display()))
         })?;
-        words.extend(words::split(&written.options).map_err(Failure::usage)?);
-        (written.source, written.env)
+        words.extend(words::split(&found.options).map_err(Failure::usage)?);
+        (found.source, found.env)
     };
     mount::add(&mut words, &command.options)?;
+    let asked::Asked { source, words, .. } = asked::complete(Some(&source), Some(&dir), words)?;
     // As for mount(8): fstab has words for others, too.
     let mut parsed = mount::prepare(&source, &dir, &words, Unknown::Warn)?;
     parsed.env.extend(env);
@@ -286,6 +291,13 @@ fn site(args: &[OsString], command: &AdoptArgs) -> Result<Site, Failure> {
         mounted => mounted.is_some(),
     };
     Ok(Site { source, dir, words, options, covered })
+}
+
+/// What the configuration below `root` says about `dir`, an absolute path without links.
+fn configured(dir: &Path, root: &Path) -> Option<Target> {
+    let same = |point: &Path| point == dir || place::resolve(point).is_ok_and(|point| point == dir);
+    let mut all = targets::configured(&Disk::new(root)).into_iter();
+    all.find(|target| target.dir.as_deref().is_some_and(same))
 }
 
 /// Where adoption keeps what it needs after a kill: beside what the mount keeps, and not among it.
@@ -312,21 +324,13 @@ fn cover(site: &Site) -> Result<(), Failure> {
     let mut mount = Command::new(program);
     mount.arg("mount").arg(&site.source).arg(&site.dir).stdin(Stdio::null());
     for word in site.words.iter().filter(|word| !matches!(&*word.normal(), "f" | "foreground")) {
-        mount.arg("-o").arg(written_word(word));
+        mount.arg("-o").arg(targets::written(word));
     }
     match mount.status() {
         Ok(status) if status.success() => Ok(()),
         Ok(_) => Err(Failure::mount("everything is in the bucket, but it could not be mounted")),
         Err(err) => Err(Failure::system(format!("cannot start the mount: {err}"))),
     }
-}
-
-/// As [`words::split`] reads it.
-fn written_word(word: &Word) -> String {
-    let Some(value) = &word.value else { return word.name.clone() };
-    let escaped: String =
-        value.chars().flat_map(|c| ",\\\"'".contains(c).then_some('\\').into_iter().chain([c])).collect();
-    format!("{}={escaped}", word.name)
 }
 
 fn text(told: &Told<'_>) -> String {
@@ -361,18 +365,4 @@ fn text(told: &Told<'_>) -> String {
         (false, false) => format!("{} is not mounted", told.directory.display()),
     });
     lines.join("\n")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn options_pass_on_as_they_were_meant() {
-        for list in ["ro,uid=33", r"log_file=/a\,b", r#"x="a,b\"c""#, "local=*.log:php"] {
-            let words = words::split(list).unwrap();
-            let again: Vec<Word> = words.iter().flat_map(|word| words::split(&written_word(word)).unwrap()).collect();
-            assert_eq!(again, words, "{list}");
-        }
-    }
 }

@@ -22,7 +22,6 @@ mod site;
 mod status;
 mod umount;
 mod warm;
-mod written;
 
 use std::{
     ffi::OsString,

@@ -49,7 +49,7 @@ fn text(plan: &Plan) -> String {
 fn state(mount: &plan::Mount) -> String {
     match (mount.mounted, mount.holds) {
         (true, _) => "mounted".to_owned(),
-        (false, 0) => "empty or absent".to_owned(),
-        (false, names) => format!("holds {names} names, which go into the bucket first"),
+        (false, 0) => "empty, adopted, or absent".to_owned(),
+        (false, names) => format!("holds {names} names, which `originfs adopt` puts into the bucket first"),
     }
 }

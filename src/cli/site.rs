@@ -9,6 +9,7 @@ use std::{
 
 use super::{Failure, place};
 use crate::{
+    adopt::note::Note,
     apps::plan::{Facts, Wish},
     config::file::one_line,
     mount,
@@ -127,6 +128,10 @@ impl Facts for Host {
 
     fn mounted(&self, path: &Path) -> Option<String> {
         mount::kind_at(&self.outside(path)).ok().flatten()
+    }
+
+    fn adopted(&self, path: &Path) -> Option<String> {
+        Note::read(&self.outside(path)).map(|note| note.source)
     }
 
     fn group_of(&self, user: &str) -> Option<u32> {

@@ -133,7 +133,7 @@ fn of_fstab(line: Line) -> Target {
     }
 }
 
-/// A file for `EnvironmentFile=` (systemd.exec(5)).
+/// A file of assignments, which the service has sh read.
 fn of_settings(path: &Path, text: &str) -> Option<Target> {
     let dir = unescape(path.file_stem()?.to_str()?);
     let mut target = Target { dir: Some(dir), settings: Some(path.to_owned()), ..Target::default() };
@@ -155,10 +155,12 @@ fn unquote(value: &str) -> String {
     if let Some(text) = inner('\'') {
         return text.to_owned();
     }
-    let mut text = String::new();
-    let mut chars = inner('"').unwrap_or(value).chars();
+    let (quoted, mut text) = (inner('"'), String::new());
+    let mut chars = quoted.unwrap_or(value).chars().peekable();
     while let Some(c) = chars.next() {
-        text.extend(if c == '\\' { chars.next() } else { Some(c) });
+        // Between double quotes a backslash before other characters is itself (POSIX XCU 2.2.3).
+        let escapes = c == '\\' && (quoted.is_none() || chars.peek().is_some_and(|next| "$`\"\\".contains(*next)));
+        text.extend(if escapes { chars.next() } else { Some(c) });
     }
     text
 }
@@ -183,6 +185,28 @@ fn unescape(instance: &str) -> PathBuf {
 mod tests {
     use super::{super::files::Fixture, *};
     use crate::apps::plan::Mount;
+
+    #[test]
+    fn values_are_what_sh_makes_of_them() {
+        for (value, expect) in [
+            (r"a\x2db", "ax2db"),
+            (r#""a\x2db""#, r"a\x2db"),
+            (r#""a\xb\$c\"""#, r#"a\xb$c""#),
+            (r"'a\b'", r"a\b"),
+            (r"a\,b", "a,b"),
+        ] {
+            assert_eq!(unquote(value), expect, "{value}");
+        }
+    }
+
+    #[test]
+    fn words_pass_on_as_they_were_meant() {
+        for list in ["ro,uid=33", r"log_file=/a\,b", r#"x="a,b\"c""#, "local=*.log:php"] {
+            let words = words::split(list).unwrap();
+            let again: Vec<Word> = words.iter().flat_map(|word| words::split(&written(word)).unwrap()).collect();
+            assert_eq!(again, words, "{list}");
+        }
+    }
 
     #[test]
     fn fstab_and_services_are_found_and_joined() {

@@ -347,17 +347,18 @@ fn bucket_and_options_come_from_fstab() {
     let site = Site::new(&bucket);
     site.write("a.txt", b"a");
     let [.., source, dir, _, options] = site.command.as_slice() else { unreachable!() };
-    let fstab = site.base.join("fstab");
+    let root = site.base.join("host");
+    fs::create_dir_all(root.join("etc")).unwrap();
     store(
-        &fstab,
+        root.join("etc/fstab"),
         format!("/dev/sda1 / ext4 rw 0 1\n{source} {dir} originfs rw,_netdev,x-systemd.automount,{options} 0 0\n"),
     )
     .unwrap();
-    let fstab = format!("--fstab={}", fstab.display());
+    let root = format!("--root={}", root.display());
     let env = site.command[..4].iter().map(String::as_str);
-    let (code, said) = run(env.chain([PROGRAM, "adopt", dir, &fstab]));
+    let (code, said) = run(env.chain([PROGRAM, "adopt", dir, &root]));
     assert_eq!(code, 0, "{said}");
     assert!(site.is_mounted() && bucket.body("a.txt") == b"a");
-    let (code, said) = run([PROGRAM, "adopt", site.base.to_str().unwrap(), &fstab]);
+    let (code, said) = run([PROGRAM, "adopt", site.base.to_str().unwrap(), &root]);
     assert!(code == 1 && said.contains("has a mount of"), "{code} {said}");
 }

@@ -235,8 +235,8 @@ fn what_a_directory_holds_is_not_hidden() {
     fs::create_dir_all(host.path(UPLOADS).join("2026/11")).unwrap();
     let (code, said) = host.said(&[]);
     let fix = format!(
-        "originfs: mount /{UPLOADS}: it holds 1 names that the mount would hide: move them away, apply again, and move them \
-         into the mount"
+        "originfs: mount /{UPLOADS}: it holds 1 names that the mount would hide: `originfs adopt --no-mount /{UPLOADS}` puts \
+         them into the bucket, then apply again"
     );
     assert!(code == 32 && said.lines().any(|line| line == fix), "{code} {said}");
     assert!(host.path(UPLOADS).join("2026/11").exists());
@@ -244,8 +244,16 @@ fn what_a_directory_holds_is_not_hidden() {
     assert!(fstab.contains("/var/www/html/images originfs") && !fstab.contains("uploads originfs"), "{fstab}");
     store(host.path("var/www/html/images/a.jpg"), b"a").unwrap();
     assert_eq!(keys(&bucket), ["images/a.jpg"], "the other directory is mounted");
-    fs::remove_dir_all(host.path(UPLOADS).join("2026")).unwrap();
+
+    fs::write(host.path(UPLOADS).join("2026/11/b.jpg"), b"b").unwrap();
+    let (directory, config) = (host.path(UPLOADS), host.path(CONFIG));
+    let source = format!("{}-assets:/wp-content/uploads", site.replace('.', "-"));
+    let (directory, config) = (directory.to_str().unwrap(), format!("config={}", config.to_str().unwrap()));
+    let (code, said) = run([PROGRAM, "adopt", "--no-mount", &source, directory, "-o", &config]);
+    assert_eq!(code, 0, "{said}");
     assert_eq!(changes(&host.apply(&[])), ["changed /etc/fstab".to_owned(), format!("mounted /{UPLOADS}")]);
+    assert_eq!(fs::read(host.path(UPLOADS).join("2026/11/b.jpg")).unwrap(), b"b");
+    assert_eq!(keys(&bucket), ["images/a.jpg", "wp-content/uploads/2026/11/b.jpg"]);
 }
 
 #[test]

@@ -8,6 +8,7 @@ pub(super) struct Host {
     files: BTreeSet<PathBuf>,
     texts: BTreeMap<PathBuf, &'static str>,
     links: BTreeMap<PathBuf, PathBuf>,
+    adopted: BTreeMap<PathBuf, &'static str>,
     mounts: BTreeMap<PathBuf, &'static str>,
 }
 
@@ -38,6 +39,10 @@ impl Facts for Host {
 
     fn mounted(&self, path: &Path) -> Option<String> {
         self.mounts.get(path).map(|&kind| kind.to_owned())
+    }
+
+    fn adopted(&self, path: &Path) -> Option<String> {
+        self.adopted.get(path).map(|&source| source.to_owned())
     }
 
     fn group_of(&self, user: &str) -> Option<u32> {
@@ -87,6 +92,15 @@ fn wordpress() {
         check(&wish(form), &host, &expect);
     }
     assert_eq!(planned(&wish(""), &host).mounts[0].holds, 1);
+}
+
+#[test]
+fn what_was_adopted_into_the_same_bucket_may_be_covered() {
+    let mut host = Host::with(&["/var/www/html/wp-load.php", "/var/www/html/wp-content/uploads/2026/a.jpg"]);
+    for (source, holds) in [("www-nuocial-org-uk-assets:/wp-content/uploads", 0), ("other:/wp-content/uploads", 1)] {
+        host.adopted.insert("/var/www/html/wp-content/uploads".into(), source);
+        assert_eq!(planned(&wish(""), &host).mounts[0].holds, holds, "{source}");
+    }
 }
 
 #[test]

@@ -32,9 +32,10 @@ pub(super) fn mount(boot: Boot, job: &Job<'_>, files: &Files<'_>, report: &mut R
                 report.add(State::Unchanged, "mount", shown);
             }
         } else if !mount.is_clear() {
-            let names = mount.plan.holds;
             let note = format!(
-                "it holds {names} names that the mount would hide: move them away, apply again, and move them into the mount"
+                "it holds {} names that the mount would hide: `originfs adopt --no-mount {shown}` puts them into the bucket, \
+                 then apply again",
+                mount.plan.holds
             );
             report.note(State::Failed, "mount", shown, note);
         } else if files.dry_run {
