@@ -10,6 +10,7 @@ mod hosts;
 mod large;
 mod local;
 mod model;
+mod pages;
 mod perms;
 mod races;
 mod recovery;
