@@ -4,7 +4,7 @@
 //! - [`files`], [`whole`], [`names`], [`crowd`], [`upload`]: operations on a mounted directory, as programs do them.
 //! - [`raw`]: the same work by a client of the bucket, without a file system.
 //! - [`floor`]: a FUSE file system that does nothing but answer from memory.
-//! - [`proxy`], with [`line`]: the network between a mount and its bucket.
+//! - [`proxy`], with `line`: the network between a mount and its bucket.
 
 #![allow(clippy::print_stdout)]
 

@@ -222,8 +222,8 @@ mod tests {
             for _ in 0..4 {
                 scope.spawn(|| {
                     let mut stream = connect(address);
-                    stream.write_all(&[0; 50_000]).unwrap();
-                    stream.read_exact(&mut [0; 50_000]).unwrap();
+                    stream.write_all(&vec![0; 50_000]).unwrap();
+                    stream.read_exact(&mut vec![0; 50_000]).unwrap();
                 });
             }
         });
