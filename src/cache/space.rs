@@ -77,7 +77,7 @@ pub(super) struct Ledger {
     /// The kept partial ones, oldest first. May name some that are partial no more.
     partial: VecDeque<Id>,
     /// Those whose files stay open, oldest first. May name some that do no more.
-    recent: VecDeque<Id>,
+    pub(super) recent: VecDeque<Id>,
     /// Contents that got another name or went while the directory is looked through, which may have seen them before.
     /// `None` once that is over.
     gone: Option<HashSet<Id>>,
@@ -276,8 +276,9 @@ impl Space {
             if item.value.kept.is_some() {
                 ledger.partial.push_back(new);
             }
-            if item.value.recent.is_some() {
-                ledger.recent.push_back(new);
+            // In its place, not behind it: what is renamed again and again would push out all others.
+            if let Some(place) = ledger.recent.iter_mut().find(|id| *id == from) {
+                *place = new;
             }
             ledger.index.insert(new, item.bytes, item.value);
             if let Some(content) = &live {

@@ -20,7 +20,10 @@ use super::{Fs, ask::Hint, invalidate::found_at, lock, settle::is_fresh};
 use crate::{
     clock,
     freshness::{listing::Listing, serves, views::place},
-    model::key::{Key, Name},
+    model::{
+        key::{Key, Name},
+        patterns::Scope,
+    },
     store::Store,
 };
 
@@ -114,6 +117,19 @@ impl Ahead {
     }
 }
 
+/// A question that is under way; it lands however it ends.
+struct Flight<S: Store> {
+    fs: Arc<Fs<S>>,
+    key: Key,
+    _done: watch::Sender<()>,
+}
+
+impl<S: Store> Drop for Flight<S> {
+    fn drop(&mut self) {
+        self.fs.ahead.land(&self.key);
+    }
+}
+
 impl<S: Store> Fs<S> {
     /// To be called before the bucket is asked for the attributes of `key`, for a stat. Begins to ask for those that will
     /// be wanted next. If `key` itself is being asked for, waits for that and is true: then look again.
@@ -126,11 +142,12 @@ impl<S: Store> Fs<S> {
         if let Some(view) = self.views.get(&dir).filter(|view| matches!(view.names.get(&name), Some(Some(_)))) {
             for name in self.ahead.wanted(&dir, &view, &name, now) {
                 let key = Key::new(&format!("{}{}", dir.marker(), name.as_str()));
-                if self.answers(&key, age, now) {
+                if self.scope(&key) == Scope::Local || self.answers(&key, age, now) {
                     continue;
                 }
                 let Some(done) = self.ahead.take_off(&key) else { continue };
-                tokio::spawn(Arc::clone(self).fly(key, done));
+                let flight = Flight { fs: Arc::clone(self), key, _done: done };
+                tokio::spawn(async move { flight.fs.fetch_attr(&flight.key).await });
             }
         }
         let waits = lock(&self.ahead.flying).get(key).cloned();
@@ -140,14 +157,12 @@ impl<S: Store> Fs<S> {
         true
     }
 
-    async fn fly(self: Arc<Self>, key: Key, done: watch::Sender<()>) {
-        let stamp = self.fences.stamp(&key).await;
+    async fn fetch_attr(&self, key: &Key) {
+        let stamp = self.fences.stamp(key).await;
         // Whoever needs it and finds no answer asks for it, and hears what went wrong.
-        if let Ok(answer) = self.ask_about(&key, Hint::File(None)).await {
-            self.keep_answer(&key, &answer, stamp);
+        if let Ok(answer) = self.ask_about(key, Hint::File(None)).await {
+            self.keep_answer(key, &answer, stamp);
         }
-        self.ahead.land(&key);
-        drop(done);
     }
 
     /// Whether a stat of `key` at `now` needs no request.
