@@ -1,6 +1,7 @@
 """Rows about reading."""
 import os
 import re
+import socket
 import time
 
 from lab import DELAY
@@ -11,6 +12,18 @@ MIB = 1 << 20
 FILES = 32
 # What the raw client has under way: 64 MiB, more than any window of those that are compared.
 RANGE, RANGES = 8 * MIB, 8
+
+
+def answers(port, limit=20):
+    """Waits until somebody listens there."""
+    end = time.monotonic() + limit
+    while True:
+        try:
+            return socket.create_connection(("127.0.0.1", port), timeout=limit).close()
+        except ConnectionRefusedError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.05)
 
 
 def large(lab):
@@ -59,7 +72,7 @@ def nginx(lab):
                 f"keepalive_requests 1000000; server {{ listen 127.0.0.1:{lab.web};"
                 f"location /ext4/ {{ alias {lab.path('disk')}/; }} {sites} }} }}\n")
         lab.start("nginx", ["nginx", "-c", lab.path("nginx.conf"), "-e", lab.path("log", "nginx.log")])
-        time.sleep(1)
+        answers(lab.web)
     return lab.web
 
 
