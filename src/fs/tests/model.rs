@@ -187,6 +187,8 @@ impl World {
             // A directory that another client makes below a known file is seen when the file is next listed: an open
             // asks for the file alone.
             Act::ForeignPut(d, ..) if model.files.contains_key(DIRS[d]) => {}
+            // Nor is a directory seen by who knows of a file that was there once, and is again.
+            Act::ForeignPut(d, f, _) if model.is_dir(&path(d, f)) => {}
             Act::ForeignPut(d, f, value) => {
                 host.bucket.inner().put_foreign(&format!("site/{}", path(d, f)), bytes(value), Headers::default());
                 model.files.insert(path(d, f), bytes(value));
