@@ -75,12 +75,23 @@ impl Content {
         self.size
     }
 
-    /// The whole content as a local file that never changes, if it is here.
+    /// The whole content as a local file that never changes, if it is here. What is still in memory is written for it.
     pub fn file(&self) -> Option<Arc<File>> {
+        self.settle();
         match &self.state().storage {
             Storage::Complete(file) => Some(Arc::clone(file)),
             _ => None,
         }
+    }
+
+    /// All of it is here, in a file that never changes or in memory.
+    pub fn is_whole(&self) -> bool {
+        matches!(self.state().storage, Storage::Complete(_) | Storage::Held(_))
+    }
+
+    /// All of it is in a file.
+    pub(super) fn is_kept(&self) -> bool {
+        matches!(self.state().storage, Storage::Complete(_))
     }
 
     /// Whether a GET is on its way.
@@ -90,7 +101,12 @@ impl Content {
 
     /// Everything is here, though the file may be writable still.
     pub(super) fn all(&self) -> Option<Arc<File>> {
-        self.state().covering(&(0..self.size))
+        self.settle();
+        let state = self.state();
+        match &state.storage {
+            Storage::Part(file, _) | Storage::Complete(file) if state.covers(&(0..self.size)) => Some(Arc::clone(file)),
+            _ => None,
+        }
     }
 
     pub(super) fn source(&self) -> Source {
@@ -122,7 +138,17 @@ impl Content {
 
     /// The bytes of `range`, if all are here and the disk gives them.
     pub(super) fn local(&self, range: &Range<u64>) -> Option<Bytes> {
-        let file = self.state().covering(range)?;
+        let file = {
+            let state = self.state();
+            match &state.storage {
+                Storage::Held(bytes) => {
+                    let [start, end] = [range.start, range.end].map(usize::try_from);
+                    return bytes.get(start.ok()?..end.ok()?).map(|part| bytes.slice_ref(part));
+                }
+                Storage::Part(file, _) | Storage::Complete(file) if state.covers(range) => Arc::clone(file),
+                _ => return None,
+            }
+        };
         let mut bytes = vec![0; usize::try_from(range.end - range.start).ok()?];
         match file.read_exact_at(&mut bytes, range.start) {
             Ok(()) => Some(bytes.into()),
@@ -137,7 +163,7 @@ impl Content {
     /// What a reader of `range` must do, who fetches `blocks` (which contain it) as far as nobody does yet.
     pub(super) fn join(self: &Arc<Self>, range: &Range<u64>, blocks: Range<u64>) -> Join {
         let mut state = self.state();
-        if state.covering(range).is_some() {
+        if state.covers(range) {
             return Join::Here;
         }
         if state.direct {
@@ -164,7 +190,7 @@ impl Content {
     pub(super) fn part(&self) -> io::Result<Option<Arc<File>>> {
         let mut state = self.state();
         match &state.storage {
-            Storage::Complete(_) => Ok(None),
+            Storage::Complete(_) | Storage::Held(_) => Ok(None),
             Storage::Part(file, _) => Ok(Some(Arc::clone(file))),
             Storage::Nothing => {
                 let (file, path) = self.dir.create_part(self.size)?;
@@ -226,7 +252,7 @@ impl Content {
         self.finish(&mut state);
         match &state.storage {
             Storage::Part(file, _) | Storage::Complete(file) => Ok(Arc::clone(file)),
-            Storage::Nothing => Err(io::ErrorKind::NotFound.into()),
+            Storage::Nothing | Storage::Held(_) => Err(io::ErrorKind::NotFound.into()),
         }
     }
 
@@ -252,6 +278,47 @@ impl Content {
         Ok(())
     }
 
+    /// These are the bytes, if nothing is here or on its way: they stay in memory until [`Self::settle`].
+    pub(super) fn hold(&self, bytes: Bytes) -> bool {
+        let mut state = self.state();
+        if bytes.len() as u64 != self.size || !matches!(state.storage, Storage::Nothing) || !state.is_fresh() {
+            return false;
+        }
+        state.storage = Storage::Held(bytes);
+        state.have.insert(0..self.size);
+        state.direct = false;
+        true
+    }
+
+    /// What is in memory goes to the disk. If that does not take it, it is fetched again when somebody wants it.
+    pub(super) fn settle(&self) {
+        let mut state = self.state();
+        let Storage::Held(bytes) = &state.storage else { return };
+        match self.write(bytes) {
+            Ok(file) => state.storage = Storage::Complete(Arc::new(file)),
+            Err(err) => {
+                log::warn!("cache: cannot keep what was written to {}: {err}", self.source().key);
+                state.clear();
+                drop(state);
+                if let Some(space) = self.space.upgrade() {
+                    space.forget(self);
+                }
+            }
+        }
+    }
+
+    fn write(&self, bytes: &Bytes) -> io::Result<File> {
+        let (file, path) = self.dir.create_part(0)?;
+        let done = file.write_all_at(bytes, 0).and_then(|()| self.dir.keep(&path, &self.source().id));
+        match done {
+            Ok(()) => Ok(file),
+            Err(err) => {
+                dir::remove(&path);
+                Err(err)
+            }
+        }
+    }
+
     /// A file that has some of the bytes, in `parts/`, becomes what is here, if nothing is. True if it has all of them.
     pub(super) fn install_part(&self, file: File, path: PathBuf, have: Extents) -> bool {
         let mut state = self.state();
@@ -274,10 +341,11 @@ impl Content {
 
     /// What is here, and the file that it is in.
     pub(super) fn here(&self) -> Option<(Arc<File>, Extents)> {
+        self.settle();
         let state = self.state();
         match &state.storage {
             Storage::Part(file, _) | Storage::Complete(file) => Some((Arc::clone(file), state.have.clone())),
-            Storage::Nothing => None,
+            Storage::Nothing | Storage::Held(_) => None,
         }
     }
 
@@ -293,12 +361,11 @@ impl Content {
     /// The local file is not to be trusted: it is forgotten.
     pub(super) fn give_up(&self) {
         let mut state = self.state();
-        match std::mem::replace(&mut state.storage, Storage::Nothing) {
+        match state.clear() {
             Storage::Complete(_) => self.dir.remove(&self.source().id),
             Storage::Part(_, path) => dir::remove(&path),
-            Storage::Nothing => {}
+            Storage::Nothing | Storage::Held(_) => {}
         }
-        state.have = Extents::default();
         state.direct = true;
         let everything = 0..self.size;
         state.fail(&everything, &Trouble::NoRoom);

@@ -254,7 +254,9 @@ impl Dir {
     pub(super) fn create_part(&self, size: u64) -> io::Result<(File, PathBuf)> {
         let path = self.root.join(format!("parts/{}", self.parts.fetch_add(1, Ordering::Relaxed)));
         let file = OpenOptions::new().create_new(true).read(true).write(true).mode(0o600).open(&path)?;
-        file.set_len(size)?;
+        if size > 0 {
+            file.set_len(size)?;
+        }
         Ok((file, path))
     }
 

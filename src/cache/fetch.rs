@@ -126,7 +126,7 @@ impl<S: Store> Contents<S> {
     /// What a sequential reader wants next is fetched as far as there is capacity: it never waits in a queue, where
     /// others would wait behind it.
     fn fetch_ahead(self: &Arc<Self>, content: &Arc<Content>, read: &Range<u64>, ahead: &Readahead) {
-        if content.file().is_some() {
+        if content.is_whole() {
             return;
         }
         let Some(more) = ahead.note(read) else { return };

@@ -36,6 +36,6 @@ impl<S: Store> Contents<S> {
 impl Content {
     /// Whether somebody fetches some of it now.
     pub fn is_filling(&self) -> bool {
-        self.file().is_none() && self.has_flights()
+        !self.is_whole() && self.has_flights()
     }
 }

@@ -5,6 +5,7 @@
 //!
 //! - `content`: one object at one version. `state`: its block map and waiters. `flight`: one GET on its way into it.
 //! - `fetch`: when to ask the bucket, for what. `readahead`: how far beyond what was asked for.
+//! - `shelf`: what was just written, on its way from memory to the disk.
 //! - `space`: limit, floor, eviction. `index`: the order of eviction.
 //! - `dir`, `leftovers`, `scan`: the directory, and what an earlier run left there.
 //!
@@ -20,6 +21,7 @@ mod link;
 mod merge;
 mod readahead;
 mod scan;
+mod shelf;
 mod space;
 mod state;
 #[cfg(test)]
@@ -42,7 +44,8 @@ pub use self::{content::Content, dir::OpenError, merge::Written, readahead::Read
 use self::{
     content::Source,
     dir::{Dir, Id},
-    space::Space,
+    shelf::Shelf,
+    space::{Room, Space},
 };
 use crate::{
     config::CacheOptions,
@@ -68,6 +71,7 @@ pub struct Contents<S> {
     runtime: Handle,
     dir: Arc<Dir>,
     space: Arc<Space>,
+    shelf: Arc<Shelf>,
     demand: Arc<Semaphore>,
     ahead: Arc<Semaphore>,
 }
@@ -79,22 +83,23 @@ impl<S: Store> Contents<S> {
         let dir = Arc::new(Dir::open(&options.dir)?);
         let space = Arc::new(Space::new(&dir, options));
         scan::start(&dir, &space).map_err(|err| OpenError::Io(options.dir.clone(), err))?;
+        let shelf = Arc::new(Shelf::new(&space));
         let demand = Arc::new(Semaphore::new(DEMAND_GETS));
         let ahead = Arc::new(Semaphore::new(AHEAD_GETS));
-        Ok(Arc::new(Self { store, runtime, dir, space, demand, ahead }))
+        Ok(Arc::new(Self { store, runtime, dir, space, shelf, demand, ahead }))
     }
 
     /// The content of `key` at `version`: the same one for all who ask while somebody has it. Counts as a use.
     pub fn get(&self, key: &Key, version: &Version) -> Arc<Content> {
         if let Some(live) = self.space.live(&Id::new(key, version)) {
             live.retry();
-            if live.file().is_some() {
+            if live.is_whole() {
                 self.space.hold_open(&live);
             }
             return live;
         }
         let content = Content::open(&self.dir, &self.space, key, version);
-        let whole = content.file().is_some();
+        let whole = content.is_whole();
         let content = self.space.enter(content, if whole { version.size } else { 0 });
         if whole {
             self.space.hold_open(&content);
@@ -104,8 +109,14 @@ impl<S: Store> Contents<S> {
 
     /// Whether all of `key` at `version` is in the cache directory. Does not count as a use.
     pub fn has(&self, key: &Key, version: &Version) -> bool {
-        let path = self.dir.content(&Id::new(key, version));
-        std::fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.len() == version.size)
+        let id = Id::new(key, version);
+        self.space.settle(&id);
+        std::fs::metadata(self.dir.content(&id)).is_ok_and(|meta| meta.is_file() && meta.len() == version.size)
+    }
+
+    /// Whether all of the content is here.
+    pub fn is_here(&self, content: &Content) -> bool {
+        content.is_whole()
     }
 
     /// The whole content as a local file that never changes (for passthrough), if it is here.
@@ -131,8 +142,26 @@ impl<S: Store> Contents<S> {
         content
     }
 
-    /// As [`Self::adopt`], for small contents that never saw the disk.
+    /// As [`Self::adopt`], for small contents that never saw the disk. They are here when this returns, and on the disk
+    /// a little later: nobody waits for it.
     pub fn adopt_bytes(&self, key: &Key, version: &Version, bytes: &Bytes) -> Arc<Content> {
+        let (content, size) = (self.get(key, version), bytes.len() as u64);
+        if content.is_whole() {
+            return content;
+        }
+        if size > 0 && self.space.reserve(&content, size, Room::Evict) {
+            if content.hold(bytes.clone()) {
+                self.shelf.put(&self.runtime, &content, size);
+                return content;
+            }
+            self.space.landed(size);
+            self.space.refund(&content, size);
+        }
+        drop(content);
+        self.adopt_now(key, version, bytes)
+    }
+
+    fn adopt_now(&self, key: &Key, version: &Version, bytes: &Bytes) -> Arc<Content> {
         match self.write_part(bytes) {
             Ok(path) => self.adopt(key, version, &path),
             Err(err) => {
@@ -205,6 +234,7 @@ impl<S: Store> Contents<S> {
     /// To be called last at an orderly end: everything is written to the disk, so that the next start believes it even
     /// after a power loss.
     pub fn close(&self) {
+        self.shelf.clear();
         if let Err(err) = self.dir.mark_clean() {
             log::warn!("cache {}: {err}", self.dir.root().display());
         }

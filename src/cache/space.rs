@@ -129,6 +129,14 @@ impl Space {
         self.ledger().index.touch(id)?.live.upgrade()
     }
 
+    /// What is only in memory of a content goes to the disk. Does not count as a use.
+    pub(super) fn settle(&self, id: &Id) {
+        let live = self.ledger().index.peek_mut(id).and_then(|slot| slot.live.upgrade());
+        if let Some(content) = live {
+            content.settle();
+        }
+    }
+
     /// Makes `content` the one of its identity, with `bytes` on disk, unless another came first.
     pub(super) fn enter(&self, content: Content, bytes: u64) -> Arc<Content> {
         let content = Arc::new(content);

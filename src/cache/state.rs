@@ -2,6 +2,7 @@
 
 use std::{fs::File, ops::Range, path::PathBuf, sync::Arc};
 
+use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::{PIECE, content::Content, flight::Flight};
@@ -26,6 +27,8 @@ pub(super) struct State {
 pub(super) enum Storage {
     #[default]
     Nothing,
+    /// All of it, in memory; on its way to the disk.
+    Held(Bytes),
     /// Sparse, with holes where `have` has none.
     Part(Arc<File>, PathBuf),
     /// Read-only, under its final name (or unlinked), never changed again.
@@ -55,12 +58,15 @@ impl State {
         !self.flights.is_empty()
     }
 
-    /// The file, if all of `range` is in it.
-    pub(super) fn covering(&self, range: &Range<u64>) -> Option<Arc<File>> {
-        match &self.storage {
-            Storage::Part(file, _) | Storage::Complete(file) if self.have.covers(range) => Some(Arc::clone(file)),
-            _ => None,
-        }
+    /// Whether all of `range` is here.
+    pub(super) fn covers(&self, range: &Range<u64>) -> bool {
+        !matches!(self.storage, Storage::Nothing) && self.have.covers(range)
+    }
+
+    /// Nothing is here any more.
+    pub(super) fn clear(&mut self) -> Storage {
+        self.have = Extents::default();
+        std::mem::take(&mut self.storage)
     }
 
     /// Flights for what of `range` is neither here nor on its way.

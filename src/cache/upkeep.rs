@@ -37,6 +37,7 @@ impl<S: Store> Contents<S> {
     /// What is here of `key` at `version`. Does not count as a use.
     pub fn held(&self, key: &Key, version: &Version) -> Option<Held> {
         let id = Id::new(key, version);
+        self.shelf.clear();
         let (part, in_use) = self.space.peek(&id);
         let file = File::open(self.dir.content(&id)).ok();
         let meta = file.as_ref().and_then(|file| file.metadata().ok());
@@ -49,12 +50,14 @@ impl<S: Store> Contents<S> {
 
     /// Drops what is here of `key` at `version`, unless somebody has it open.
     pub fn drop_unused(&self, key: &Key, version: &Version) -> Dropped {
+        self.shelf.clear();
         self.space.discard(&Id::new(key, version))
     }
 
     /// What is here of `key` at `version` is not what it should be. Those who have it open read on from the bucket.
     pub fn distrust(&self, key: &Key, version: &Version) {
         let id = Id::new(key, version);
+        self.shelf.clear();
         if let Some(live) = self.space.live(&id) {
             live.give_up();
         }

@@ -96,7 +96,7 @@ impl<S: Store> Fs<S> {
         if version.size > SMALL || version.size == 0 {
             return self.look(key, Hint::File(Some(version.clone()))).await;
         }
-        if self.contents.file(&content).is_none() {
+        if !self.contents.is_here(&content) {
             let contents = Arc::clone(&self.contents);
             // Whoever reads shares this, and hears what becomes of it.
             tokio::spawn(async move { drop(contents.complete(&content).await) });

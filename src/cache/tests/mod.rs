@@ -5,6 +5,7 @@ mod open;
 mod random;
 mod reading;
 mod room;
+mod shelf;
 
 use std::{
     fs,
