@@ -70,7 +70,7 @@ impl<S: Store> Fs<S> {
         let mut cached = Cached::default();
         let mut dirs = vec![self.tree().key(NodeId::ROOT).ok_or(Error::Stale)?];
         while let Some(dir) = dirs.pop() {
-            let listing = self.listing(&dir).await?;
+            let listing = self.listing(&dir, None).await?;
             for (name, version) in &listing.names {
                 let key = Key::new(&format!("{}{}", dir.marker(), name.as_str()));
                 let path = self.path_of(&key);

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, atomic::Ordering},
+    time::Instant,
 };
 
 use super::{
@@ -12,7 +13,7 @@ use super::{
     local::Own,
     lock,
     settle::child_key,
-    types::{DirEntry, DirName, Fh, Found, Invalidation, NodeId},
+    types::{Caller, DirEntry, DirName, Fh, Found, Invalidation, NodeId},
 };
 use crate::{
     clock,
@@ -34,8 +35,14 @@ use crate::{
 const DOTS: u64 = 2;
 
 impl<S: Store> Fs<S> {
-    /// Fails with `Stale` if the directory is gone.
-    pub async fn opendir(&self, id: NodeId) -> Result<Fh> {
+    /// Fails with `Stale` if the directory is gone. A listing that came with the lookup of this very open(2) is good
+    /// enough.
+    pub async fn opendir(&self, id: NodeId, caller: Caller) -> Result<Fh> {
+        let began = self.tickets.take(caller.tid, id, None, clock::now()).began;
+        self.open_listed(id, began).await
+    }
+
+    async fn open_listed(&self, id: NodeId, since: Option<Instant>) -> Result<Fh> {
         let key = {
             let tree = self.tree();
             match tree.get(id) {
@@ -45,7 +52,7 @@ impl<S: Store> Fs<S> {
             }
         };
         let stamp = self.fences.stamp_all();
-        let listing = self.listing_of(id, &key).await?;
+        let listing = self.listing_of(id, &key, since).await?;
         let (listing, own) = self.merged(&key, listing)?;
         let mut tree = self.tree();
         self.refresh(&mut tree, id, &key, &listing, stamp);
@@ -67,7 +74,7 @@ impl<S: Store> Fs<S> {
             handle
         } else {
             // A handle of another life of this mount: the offset is still good, because listings are in order.
-            let fresh = self.opendir(id).await?;
+            let fresh = self.open_listed(id, None).await?;
             let handle = self.handles.dir(fresh).ok_or(Error::BadHandle)?;
             self.handles.close_dir(fresh);
             handle
@@ -114,16 +121,24 @@ impl<S: Store> Fs<S> {
         self.handles.close_dir(fh);
     }
 
-    pub(super) async fn listing(&self, dir: &Key) -> Result<Arc<Listing>> {
-        if let Some(view) = self.line.young(dir, clock::now()).filter(|view| view.is_whole()) {
+    /// By a request that is sent after this call began, or after `since`, unless a view is young enough.
+    pub(super) async fn listing(&self, dir: &Key, since: Option<Instant>) -> Result<Arc<Listing>> {
+        let asked = |view: &Arc<Listing>| since.is_some_and(|since| view.asked >= since);
+        let view = self.line.young(dir, clock::now()).or_else(|| self.views.get(dir).filter(asked));
+        if let Some(view) = view.filter(|view| view.is_whole()) {
+            self.tell_hidden(dir, &view);
             return Ok(view);
         }
         let (line, asking) = (self.line.clone(), dir.clone());
         let listing = self.lists.ask(dir.clone(), move || async move { line.list(&asking, usize::MAX).await }).await?;
+        self.tell_hidden(dir, &listing);
+        Ok(listing)
+    }
+
+    fn tell_hidden(&self, dir: &Key, listing: &Listing) {
         if listing.hidden > self.hidden.fetch_max(listing.hidden, Ordering::Relaxed) {
             log::warn!("{} keys below {dir}/ cannot be paths and are hidden", listing.hidden);
         }
-        Ok(listing)
     }
 
     /// A listing revalidates what is known of its names, the absent ones too.

@@ -35,7 +35,7 @@ impl<S: Store> Fs<S> {
             return None;
         }
         let found = self.found(&mut tree, id)?;
-        self.tickets.found(caller.tid, &found, false, now, |place| leads(&tree, place, parent, &name, id));
+        self.tickets.found(caller.tid, &found, None, now, |place| leads(&tree, place, parent, &name, id));
         Some(Ok(found))
     }
 
@@ -55,7 +55,7 @@ impl<S: Store> Fs<S> {
         {
             return found;
         }
-        let mut waited = false;
+        let (mut waited, began) = (false, clock::now());
         loop {
             let id = match (self.look_here(parent, &name)?, self.asking(parent, &name)) {
                 (Some(id), _) | (None, Ok(Asking::Known(id))) => id,
@@ -74,7 +74,8 @@ impl<S: Store> Fs<S> {
             let mut tree = self.tree();
             if let Some(found) = self.found(&mut tree, id) {
                 let now = clock::now();
-                self.tickets.found(caller.tid, &found, true, now, |place| leads(&tree, place, parent, &name, id));
+                self.tickets
+                    .found(caller.tid, &found, Some(began), now, |place| leads(&tree, place, parent, &name, id));
                 return Ok(found);
             }
         }

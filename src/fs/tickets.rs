@@ -53,8 +53,8 @@ struct Looked {
     id: NodeId,
     /// The hash of its key.
     ino: u64,
-    /// Whether the bucket was asked.
-    asked: bool,
+    /// When the lookup began that asked the bucket; `None` if it did not ask.
+    asked: Option<Instant>,
     when: Instant,
 }
 
@@ -75,6 +75,8 @@ pub(super) struct Ticket {
     pub(super) ino: Option<u64>,
     /// An earlier request of this call asked what the name is.
     pub(super) asked: bool,
+    /// When that request began, if it is known that it was this call's: what was asked for since serves this call.
+    pub(super) began: Option<Instant>,
     /// It came back already: if it is stale this time, the system call fails.
     pub(super) again: bool,
 }
@@ -92,9 +94,16 @@ impl Tickets {
         }
     }
 
-    /// A lookup found a node, by a question or without one. `leads` says whether a place is the name that was looked up
-    /// or may be below it.
-    pub(super) fn found(&self, tid: u32, found: &Found, asked: bool, now: Instant, leads: impl FnOnce(&Place) -> bool) {
+    /// A lookup found a node, by a question (then `asked` is when the lookup began) or without one. `leads` says whether
+    /// a place is the name that was looked up or may be below it.
+    pub(super) fn found(
+        &self,
+        tid: u32,
+        found: &Found,
+        asked: Option<Instant>,
+        now: Instant,
+        leads: impl FnOnce(&Place) -> bool,
+    ) {
         let mut slots = lock(&self.0);
         let slot = slots.get_or_insert_mut(tid, Slot::default);
         slot.found = Some(Looked { id: found.id, ino: found.stat.ino, asked, when: now });
@@ -126,14 +135,14 @@ impl Tickets {
     pub(super) fn glances(&self, tid: u32, id: NodeId, now: Instant) -> bool {
         let slots = lock(&self.0);
         slots.peek(&tid).is_some_and(|slot| {
-            let asked = slot.found.filter(|found| found.asked && found.id == id).map(|found| found.when);
+            let asked = slot.found.filter(|found| found.asked.is_some() && found.id == id).map(|found| found.when);
             // Asking again for an open that comes back would bring another version, without its bytes.
             let back = slot.back.as_ref().filter(|back| back.now == Some(id)).map(|back| back.since);
             asked.is_some_and(|when| serves(when, now, GLANCE_AGE)) || back.is_some_and(|since| serves(since, now, AGE))
         })
     }
 
-    /// The OPEN of a node, the last request of a system call.
+    /// The OPEN or OPENDIR of a node, the last request of a system call.
     pub(super) fn take(&self, tid: u32, id: NodeId, place: Option<&Place>, now: Instant) -> Ticket {
         let Some(slot) = lock(&self.0).pop(&tid) else { return Ticket::default() };
         let found = slot.found.filter(|found| found.id == id && serves(found.when, now, AGE));
@@ -142,7 +151,9 @@ impl Tickets {
             .filter(|back| serves(back.since, now, AGE) && (back.place.is_none() || back.place.as_ref() == place));
         Ticket {
             ino: found.map(|found| found.ino),
-            asked: found.is_some_and(|found| found.asked) || back.as_ref().is_some_and(|back| back.now == Some(id)),
+            asked: found.is_some_and(|found| found.asked.is_some())
+                || back.as_ref().is_some_and(|back| back.now == Some(id)),
+            began: found.and_then(|found| found.asked).filter(|_| tid != 0),
             again: back.is_some(),
         }
     }
@@ -178,7 +189,7 @@ mod tests {
         let attr = Attr { kind, size: 0, mtime: time, atime: time, ctime: time, mode, uid: 0, gid: 0, rdev: 0 };
         let stat = Stat { ino: 70, nlink: 1, attr };
         let found = Found { id, stat, attr_ttl: Duration::ZERO, entry_ttl: Duration::ZERO };
-        tickets.found(1, &found, asked, now, |to| *to == place(name));
+        tickets.found(1, &found, asked.then_some(now), now, |to| *to == place(name));
     }
 
     fn open(tickets: &Tickets, name: &str, now: Instant) -> Ticket {
@@ -190,7 +201,7 @@ mod tests {
         let (tickets, now) = (Tickets::new(), crate::clock::now());
         look(&tickets, "f", ID, true, now);
         assert!(tickets.glances(1, ID, now) && !tickets.glances(1, ID, now + GLANCE_AGE));
-        assert_eq!(open(&tickets, "f", now), Ticket { ino: Some(70), asked: true, again: false });
+        assert_eq!(open(&tickets, "f", now), Ticket { ino: Some(70), asked: true, began: Some(now), again: false });
         assert_eq!(open(&tickets, "f", now), Ticket::default());
         look(&tickets, "f", ID, true, now);
         assert_eq!(open(&tickets, "f", now + AGE), Ticket::default());
@@ -211,7 +222,7 @@ mod tests {
         assert!(tickets.reopens(1, ID, now) && tickets.glances(1, ID, now));
         look(&tickets, "f", ID, false, now);
         assert!(tickets.glances(1, ID, now), "the kernel checks permissions");
-        assert_eq!(open(&tickets, "f", now), Ticket { ino: Some(70), asked: true, again: true });
+        assert_eq!(open(&tickets, "f", now), Ticket { ino: Some(70), asked: true, began: None, again: true });
         assert_eq!(open(&tickets, "f", now), Ticket::default(), "the next call");
         back();
         look(&tickets, "g", NodeId(8), false, now);

@@ -162,7 +162,7 @@ impl<S: Store> Round<S> {
         while let Some(dir) = dirs.pop() {
             let stamp = self.fs.fences.stamp_all();
             self.pay(0).await;
-            let listing = match self.fs.listing(&dir).await {
+            let listing = match self.fs.listing(&dir, None).await {
                 Ok(listing) => listing,
                 Err(err) => {
                     if self.failed(&dir, &err) {

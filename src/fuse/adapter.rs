@@ -260,10 +260,11 @@ impl<S: Store> Filesystem for Adapter<S> {
         self.0.calls.wait(call, reply, async move { fs.fsync(file(fh)).await }, reply::empty);
     }
 
-    fn opendir(&self, _: &Request, ino: INodeNo, _: OpenFlags, reply: ReplyOpen) {
+    fn opendir(&self, req: &Request, ino: INodeNo, _: OpenFlags, reply: ReplyOpen) {
         // No FOPEN_CACHE_DIR: the kernel would answer the next readdir without asking, and only a lease allows that.
         let (call, fs) = (Call::new("opendir", ino), self.fs());
-        let work = async move { fs.opendir(call.node).await };
+        let caller = caller(req);
+        let work = async move { fs.opendir(call.node, caller).await };
         self.0.calls.wait(call, reply, work, |reply, fh| reply.opened(FileHandle(fh.0), FopenFlags::empty()));
     }
 

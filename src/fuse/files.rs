@@ -12,7 +12,7 @@ use fuser::FopenFlags;
 
 use super::{
     init::Kernel,
-    iomode::{Ask, Held, Local, Mode, choose},
+    iomode::{Ask, Held, Local, Mode, THROUGH_MIN, choose},
 };
 use crate::fs::types::{Fh, NodeId, Opened};
 
@@ -66,14 +66,18 @@ impl<I> Files<I> {
     /// Counts `opened` and decides its mode. `register` makes its cache file known to the kernel; if that fails,
     /// passthrough is off for the mount and the file is opened without.
     pub(super) fn open(&self, opened: &Opened, register: impl FnOnce(&File) -> io::Result<I>) -> Answer<I> {
-        let local = opened.backing.as_deref().and_then(|file| Some((file, identity(file)?)));
         let mut open = self.lock();
         let node = open.nodes.entry(opened.id).or_insert(Node { held: Held::default(), registered: None });
+        // Which file it is matters only where the kernel may read it: the usual open of a small one does not ask.
+        let matters = node.registered.is_some() || opened.size >= THROUGH_MIN;
+        let whole = if opened.backing.is_some() { Local::Whole } else { Local::Partial };
+        let local = opened.backing.as_deref().filter(|_| matters).and_then(|file| Some((file, identity(file)?)));
         let mut ask = Ask {
             write: opened.write,
             size: opened.size,
             local: match (&local, &node.registered) {
-                (None, _) => Local::Partial,
+                (None, _) if matters => Local::Partial,
+                (None, _) => whole,
                 (Some((_, id)), Some(registered)) if *id == registered.file => Local::Registered,
                 (Some(_), _) => Local::Whole,
             },
@@ -149,7 +153,6 @@ mod tests {
     };
 
     use super::*;
-    use crate::fuse::iomode::THROUGH_MIN;
 
     static NEXT: AtomicU64 = AtomicU64::new(1);
 

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, atomic::Ordering},
+    time::Instant,
 };
 
 use super::super::{Fs, types::NodeId};
@@ -57,8 +58,13 @@ impl<S: Store> Fs<S> {
     }
 
     /// The listing of a directory: of the bucket's, or nothing for one that lives here.
-    pub(in crate::fs) async fn listing_of(&self, id: NodeId, key: &Key) -> Result<Arc<Listing>> {
+    pub(in crate::fs) async fn listing_of(
+        &self,
+        id: NodeId,
+        key: &Key,
+        since: Option<Instant>,
+    ) -> Result<Arc<Listing>> {
         let own = self.tree().get(id).ok_or(Error::Stale)?.payload.own;
-        if own { Ok(Arc::new(Listing::new(clock::now(), clock::wall().sec))) } else { self.listing(key).await }
+        if own { Ok(Arc::new(Listing::new(clock::now(), clock::wall().sec))) } else { self.listing(key, since).await }
     }
 }

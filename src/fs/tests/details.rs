@@ -61,7 +61,7 @@ async fn a_remembered_guess_stays_a_guess() {
     bucket.inner().put_foreign("site/link", &b"target"[..], headers);
     let host = Host::with(&bucket, open_mode(second()));
     for _ in 0..2 {
-        let fh = host.fs.opendir(NodeId::ROOT).await.unwrap();
+        let fh = host.fs.opendir(NodeId::ROOT, host.who()).await.unwrap();
         let entries = host.fs.readdir(NodeId::ROOT, fh, 2, 10).await.unwrap();
         let found = host.fs.entry(NodeId::ROOT, fh, &entries[0]).unwrap();
         assert!(found.attr_ttl.is_zero() || found.stat.attr.mtime == Time::seconds(77), "{found:?}");

@@ -99,7 +99,7 @@ async fn readdirplus_shows_local_attributes() {
     let host = host("*.log", "");
     put(&host, "site/photo.jpg", b"12345");
     host.write("a.log", b"123").await.unwrap();
-    let fh = host.fs.opendir(NodeId::ROOT).await.unwrap();
+    let fh = host.fs.opendir(NodeId::ROOT, host.who()).await.unwrap();
     let entries = host.fs.readdir(NodeId::ROOT, fh, 0, usize::MAX).await.unwrap();
     let entry = entries.iter().find(|e| matches!(&e.name, DirName::Name(n) if n.as_str() == "a.log")).unwrap();
     let found = host.fs.entry(NodeId::ROOT, fh, entry).unwrap();

@@ -314,8 +314,9 @@ impl Host {
 
     /// Names in order, directories with a slash.
     pub(super) async fn ls(&self, path: &str) -> Result<Vec<String>> {
-        let id = self.walk(path, self.who()).await?;
-        let fh = self.fs.opendir(id).await?;
+        let who = self.who();
+        let id = self.walk(path, who).await?;
+        let fh = self.fs.opendir(id, who).await?;
         let entries = self.fs.readdir(id, fh, 0, usize::MAX).await;
         self.fs.releasedir(fh);
         let name = |entry: &super::types::DirEntry| match &entry.name {

@@ -264,7 +264,7 @@ async fn a_listing_tells_the_kinds_that_are_known() {
     host.write("d/file", b"x").await.unwrap();
     let id = host.walk("d", host.who()).await.unwrap();
     let kinds = async || {
-        let fh = host.fs.opendir(id).await.unwrap();
+        let fh = host.fs.opendir(id, host.who()).await.unwrap();
         let entries = host.fs.readdir(id, fh, 2, usize::MAX).await.unwrap();
         host.fs.releasedir(fh);
         entries.into_iter().map(|entry| entry.kind).collect::<Vec<_>>()

@@ -173,6 +173,29 @@ async fn a_directory_that_is_gone_is_absent_at_the_second_look() {
     h.rename("d", "e").await.unwrap();
     let who = a.who();
     let d = a.walk("d", who).await.expect("attributes may be a second old");
-    assert!(matches!(a.fs.opendir(d).await, Err(Error::Stale)));
+    assert!(matches!(a.fs.opendir(d, a.who()).await, Err(Error::Stale)));
     assert!(matches!(a.walk("d", who).await, Err(Error::NotFound)));
+}
+
+/// A LIST finds an unknown directory; for the same open(2) it is the listing too, and for no other.
+#[tokio::test]
+async fn a_directory_is_listed_once_by_the_call_that_finds_it() {
+    let a = Host::new(&bucket());
+    for n in 0..3 {
+        a.bucket.inner().put_foreign(&format!("site/d/{n}"), "x", crate::store::Headers::default());
+    }
+    a.stat("other").await.unwrap_err();
+    a.requests();
+    let (who, later) = (a.who(), a.who());
+    let d = a.walk("d", who).await.unwrap();
+    a.bucket.inner().put_foreign("site/d/3", "x", crate::store::Headers::default());
+    let names = |entries: Vec<crate::fs::types::DirEntry>| entries.len() - 2;
+    let fh = a.fs.opendir(d, who).await.unwrap();
+    assert_eq!(names(a.fs.readdir(d, fh, 0, 10).await.unwrap()), 3, "as of its beginning");
+    assert_eq!(a.requests(), [Op::List]);
+    for who in [who, later] {
+        let fh = a.fs.opendir(d, who).await.unwrap();
+        assert_eq!(names(a.fs.readdir(d, fh, 0, 10).await.unwrap()), 4);
+        assert_eq!(a.requests(), [Op::List]);
+    }
 }

@@ -272,7 +272,7 @@ async fn a_listing_carries_sizes_without_a_request() {
     let d = host.walk("d", host.who()).await.unwrap();
     host.bucket.inner().put_foreign("site/d/large", vec![1; 12_345], Headers::default());
     host.views_forget("site/d");
-    let fh = host.fs.opendir(d).await.unwrap();
+    let fh = host.fs.opendir(d, host.who()).await.unwrap();
     host.requests();
     let entries = host.fs.readdir(d, fh, 0, 100).await.unwrap();
     let sizes: Vec<u64> =
