@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use super::{
     CacheOptions, Checksum, Conflict, CredentialSource, Error, Exclusive, FsOptions, MountOptions, Options, Perms,
     S3Options,
+    cdn::{self, Cdn},
     given::{Given, Unknown, written},
     source, value,
     words::Word,
@@ -83,8 +84,9 @@ pub fn parse(request: &Request<'_>, host: &Host) -> Result<Parsed, Error> {
         return Err(Error::new("config: a file cannot name another one"));
     }
     let (bucket, prefix) = bucket(request.source, &mut given)?;
-    let s3 = s3(&mut given, host)?;
-    let fs = fs(&mut given, host)?;
+    let cdn = cdn::read(&mut given, host, &prefix, request.mountpoint)?;
+    let s3 = s3(&mut given, host, &cdn)?;
+    let fs = fs(&mut given, host, cdn)?;
     let own =
         Own { bucket: &bucket, prefix: &prefix, mountpoint: request.mountpoint, endpoint: s3.endpoint.as_deref() };
     let cache = cache(&given, host, &own)?;
@@ -120,7 +122,7 @@ fn shown_source(source: &str, bucket: &str, prefix: &Prefix) -> String {
     }
 }
 
-fn s3(given: &mut Given, host: &Host) -> Result<S3Options, Error> {
+fn s3(given: &mut Given, host: &Host, cdn: &Cdn) -> Result<S3Options, Error> {
     let (endpoint, region) = service(given)?;
     let (sse, sse_kms_key_id) = encryption(given)?;
     let number = |name| Ok::<_, Error>(given.number(name)?.unwrap_or(1));
@@ -136,8 +138,8 @@ fn s3(given: &mut Given, host: &Host) -> Result<S3Options, Error> {
             _ => Checksum::Md5,
         },
         storage_class: given.text("storage_class")?.map(|class| class.to_ascii_uppercase()),
-        // s3fs once wrote public_read.
-        acl: given.text("acl")?.map(|acl| acl.replace('_', "-")),
+        acl: cdn.acl.clone(),
+        withheld: cdn.withheld.clone(),
         sse,
         sse_kms_key_id,
         requester_pays: given.is("requester_pays")?,
@@ -223,7 +225,7 @@ fn encryption(given: &Given) -> Result<(Option<String>, Option<String>), Error> 
     Ok((Some(sse.to_owned()), key))
 }
 
-fn fs(given: &mut Given, host: &Host) -> Result<FsOptions, Error> {
+fn fs(given: &mut Given, host: &Host, cdn: Cdn) -> Result<FsOptions, Error> {
     let stat_ttl = given.span("stat_ttl")?.unwrap_or(Duration::ZERO);
     let freshness = given.value("freshness", |text| value::freshness(text, stat_ttl))?.unwrap_or_default();
     if let (Some(word), Freshness::Strict | Freshness::Age(_)) = (given.word("stat_ttl"), freshness) {
@@ -249,6 +251,8 @@ fn fs(given: &mut Given, host: &Host) -> Result<FsOptions, Error> {
         part_size: given.size("part_size")?.unwrap_or(0),
         upload_concurrency: given.number("upload_concurrency")?.and_then(|n| u16::try_from(n).ok()).unwrap_or(1),
         staging_size: given.size("staging_size")?,
+        headers: cdn.headers,
+        urls: cdn.urls,
     })
 }
 

@@ -22,7 +22,7 @@ use originfs::{
     freshness::Freshness,
     fs::Fs,
     fuse::init::Kernel,
-    model::{key::Prefix, patterns::Patterns},
+    model::{key::Prefix, patterns::Patterns, withheld::Withheld},
     mount::{Ended, Mounted, Opened},
     store::{Headers, memory::MemoryStore, probe::Conditional},
 };
@@ -107,6 +107,8 @@ impl Lab {
                 part_size: 8 << 20,
                 upload_concurrency: 4,
                 staging_size: None,
+                headers: Arc::default(),
+                urls: Arc::default(),
             },
             cache: CacheOptions { dir: self.dir.join("cache"), size: None, min_free: Some(1 << 20) },
             mount: MountOptions {
@@ -157,6 +159,7 @@ fn s3() -> S3Options {
         checksum: Checksum::Md5,
         storage_class: None,
         acl: None,
+        withheld: Withheld::default(),
         sse: None,
         sse_kms_key_id: None,
         requester_pays: false,

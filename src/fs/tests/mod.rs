@@ -6,6 +6,7 @@ mod crossing;
 mod details;
 mod exclusive;
 mod faults;
+mod headers;
 mod hosts;
 mod large;
 mod local;
@@ -90,6 +91,8 @@ pub(super) fn options() -> FsOptions {
         part_size: PART,
         upload_concurrency: 4,
         staging_size: None,
+        headers: Arc::default(),
+        urls: Arc::default(),
     }
 }
 
