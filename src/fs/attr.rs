@@ -319,7 +319,9 @@ impl<S: Store> Fs<S> {
             if state.version.as_ref().is_some_and(|known| known.same_content(&object.version)) {
                 state.version = Some(version.clone());
                 if let Some(node) = self.tree().get_mut(file.id) {
-                    node.payload.pages = node.payload.pages.take().map(|_| version.clone());
+                    // The kernel may still have those of a version before.
+                    let pages = node.payload.pages.take().filter(|pages| pages.same_content(&object.version));
+                    node.payload.pages = pages.map(|_| version.clone());
                 }
             }
             fence.made(Is::File(version.clone()));

@@ -11,6 +11,7 @@ mod hosts;
 mod large;
 mod local;
 mod model;
+mod pages;
 mod perms;
 mod races;
 mod recovery;
