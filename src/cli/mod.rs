@@ -7,6 +7,7 @@ mod asked;
 mod background;
 mod cache;
 mod doctor;
+mod headers;
 pub mod help;
 mod invalidate;
 mod job;
@@ -21,6 +22,7 @@ mod render;
 mod site;
 mod status;
 mod umount;
+mod url;
 mod warm;
 
 use std::{
@@ -64,6 +66,11 @@ enum Command {
     Adopt(adopt::AdoptArgs),
     /// Fetch what nobody has asked for yet: attributes and contents, as far as there is room for them
     Warm(WarmArgs),
+    /// Show where the public reads files
+    Url(url::UrlArgs),
+    /// Headers that the bucket keeps of each file
+    #[command(subcommand)]
+    Headers(headers::HeadersCommand),
     /// Forget what this host knows of paths and of all below them, so that the bucket is asked again
     Invalidate(InvalidateArgs),
     /// Look after the cache of a mount
@@ -334,6 +341,10 @@ fn dispatch<E: Display>(args: &[OsString], mount: impl FnOnce(Options, Ready) ->
         Command::Adopt(command) => adopt::command(args, &command, &mut io::stdout().lock()),
         Command::Cache(command) => cache::command(&command, &mut io::stdout().lock()),
         Command::Warm(command) => warm::command(&command, &mut io::stdout().lock()),
+        Command::Url(command) => url::command(&command, &mut io::stdout().lock()),
+        Command::Headers(headers::HeadersCommand::Apply(command)) => {
+            headers::command(args, &command, &mut io::stdout().lock())
+        }
         Command::Invalidate(command) => invalidate::command(&command, &mut io::stdout().lock()),
         Command::Doctor(command) => doctor::command(&command, &mut io::stdout().lock()),
         Command::DoctorPart => doctor::part(&mut io::stdin().lock(), &mut io::stdout().lock()),

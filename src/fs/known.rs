@@ -166,6 +166,16 @@ pub(super) fn keep_times(options: &FsOptions, headers: &mut Headers, attr: &Attr
     }
 }
 
+/// Whether an object is a file with content, and no link, device or directory.
+pub(crate) fn is_file(options: &FsOptions, object: &Object) -> bool {
+    file_attr(options, object).kind == Kind::File
+}
+
+/// Puts into the headers of a copy of an object onto itself the time that the object shows.
+pub(crate) fn keep_mtime(options: &FsOptions, headers: &mut Headers, object: &Object) {
+    keep_times(options, headers, &file_attr(options, object));
+}
+
 /// The headers of an object whose directory is renamed, or with [`Extent::Tree`] of the marker of that directory.
 pub(super) fn moved_headers(options: &FsOptions, source: &Object, names: (&Key, &Key), extent: Extent) -> Headers {
     let attr = file_attr(options, source);
@@ -219,7 +229,7 @@ pub(super) fn renamed_headers(
     head: Option<&[u8]>,
 ) -> Headers {
     let mut headers = source.headers.clone();
-    if !names.0.is_marker() && file_attr(options, source).kind == Kind::File {
+    if !names.0.is_marker() && is_file(options, source) {
         options.headers.redress(&mut headers, names, source.version.size, head);
     }
     headers

@@ -39,6 +39,13 @@ impl<S: Store> Desk for Upkeep<S> {
         match job {
             Job::Warm(wish) => self.warm(&wish, progress).await.map(Done::Warmed),
             Job::Invalidate { paths } => self.invalidate(&paths).await.map(Done::Invalidated),
+            Job::Urls { paths } => {
+                let mut all = Vec::new();
+                for path in &paths {
+                    all.push(self.fs.urls(path).await.map_err(|err| format!("{path}: {err}"))?);
+                }
+                Ok(Done::Urls(all))
+            }
             Job::Cache { patterns, act } => {
                 self.fs.cached(&patterns, act, KERNEL_WAIT).await.map(Done::Cached).map_err(told)
             }

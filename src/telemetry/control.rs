@@ -288,6 +288,7 @@ mod tests {
                 }
                 Job::Invalidate { paths } => Err(paths.join(" ")),
                 Job::Cache { .. } => Ok(Done::Cached(Cached::default())),
+                Job::Urls { .. } => Ok(Done::Urls(Vec::new())),
             }
         }
     }

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::fs::{Act, Cached, Warmed, Wish};
+use crate::fs::{Act, Cached, Warmed, Wish, urls::Urls};
 
 /// Something that may take long.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -15,6 +15,8 @@ pub enum Job {
     Invalidate { paths: Vec<String> },
     /// Look after what the cache has of what patterns choose.
     Cache { patterns: Vec<String>, act: Act },
+    /// Tell where the public reads files.
+    Urls { paths: Vec<String> },
 }
 
 /// What came of it.
@@ -24,6 +26,8 @@ pub enum Done {
     Warmed(Warmed),
     Invalidated(Invalidated),
     Cached(Cached),
+    /// In the order of the paths.
+    Urls(Vec<Urls>),
 }
 
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]

@@ -116,7 +116,7 @@ impl Policy {
         headers.user.extend(wanted.user);
     }
 
-    /// Gives the headers of an object at `from` what it is to have at `to`: a type if the new name tells one, and the
+    /// Gives the headers of an object at `from` what it is to have at `to`: a type if the new name tells another, and the
     /// rest where it is ours or not there. `head` as for [`Policy::dress`], if it is at hand.
     pub fn redress(&self, headers: &mut Headers, (from, to): (&Key, &Key), size: u64, head: Option<&[u8]>) {
         let acted = headers.content_disposition.as_deref() == Some(&*attachment(from));
@@ -124,8 +124,10 @@ impl Policy {
         let will = self.wanted(to, size, head, acted);
         let of = |text: &Option<String>| text.as_deref().map_or("", bare).to_owned();
         let (kept, by_name) = (of(&headers.content_type), bare(&will.content_type).to_owned());
+        // Whoever gave it another type than its name tells did so on purpose, unless that says nothing.
+        let meant = bare(&was.content_type) == by_name && !is_vague(&kept);
         let rule_left = was.typed && was.content_type == headers.content_type.as_deref().unwrap_or_default();
-        if by_name != kept && (by_name != UNKNOWN || will.typed || rule_left || is_program(last(to))) {
+        if by_name != kept && !meant && (by_name != UNKNOWN || will.typed || rule_left || is_program(last(to))) {
             let utf8 = headers.content_type.as_deref().is_some_and(|text| text.ends_with(CHARSET));
             let known = utf8 && head.is_none() && !will.typed;
             headers.content_type =
@@ -168,7 +170,7 @@ impl Policy {
         };
         let vague = headers.content_type.as_deref().is_none_or(|text| {
             let known = bare(text);
-            known.is_empty() || known.ends_with("/octet-stream") || known == wanted.content_type || {
+            is_vague(known) || known == wanted.content_type || {
                 known == bare(&wanted.content_type) && !text.contains(';')
             }
         });
@@ -269,6 +271,11 @@ const CHARSET: &str = "; charset=utf-8";
 /// A type without its parameters.
 fn bare(content_type: &str) -> &str {
     content_type.split(';').next().unwrap_or_default().trim()
+}
+
+/// What programs say that know no type.
+fn is_vague(content_type: &str) -> bool {
+    content_type.is_empty() || content_type.ends_with("/octet-stream")
 }
 
 fn last(key: &Key) -> &str {
