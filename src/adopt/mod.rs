@@ -6,7 +6,8 @@
 //!
 //! - [`tree`]: the directory, reached without its path. [`walk`]: what is in it, and where it belongs.
 //! - [`shelf`]: what the bucket has. [`mark`]: what an ETag says of bytes.
-//! - [`send`]: one name, with what is to be sent of it in [`matter`]. [`round`]: all of them. [`release`]: the end of the local copy.
+//! - [`send`]: one name, with what is to be sent of it in `matter`. [`round`]: all of them. [`release`]: the end of the
+//!   local copy.
 //! - [`note`]: what is left in the directory, so that a mount may cover it.
 
 pub mod mark;

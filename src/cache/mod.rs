@@ -88,11 +88,18 @@ impl<S: Store> Contents<S> {
     pub fn get(&self, key: &Key, version: &Version) -> Arc<Content> {
         if let Some(live) = self.space.live(&Id::new(key, version)) {
             live.retry();
+            if live.file().is_some() {
+                self.space.hold_open(&live);
+            }
             return live;
         }
         let content = Content::open(&self.dir, &self.space, key, version);
-        let bytes = if content.file().is_some() { version.size } else { 0 };
-        self.space.enter(content, bytes)
+        let whole = content.file().is_some();
+        let content = self.space.enter(content, if whole { version.size } else { 0 });
+        if whole {
+            self.space.hold_open(&content);
+        }
+        content
     }
 
     /// Whether all of `key` at `version` is in the cache directory. Does not count as a use.

@@ -22,6 +22,10 @@ use crate::config::CacheOptions;
 /// the blocks of the last. Each holds a file descriptor and a block map.
 const PARTIAL_MAX: usize = 256;
 
+/// Whole contents whose files stay open after their last reader, since web servers open the same few again and again:
+/// each holds a file descriptor, of the 1024 that a process may have where nobody raised that.
+pub(super) const RECENT_MAX: usize = 256;
+
 /// What the cache holds now. Bytes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Usage {
@@ -48,16 +52,22 @@ pub(super) struct Slot {
     live: Weak<Content>,
     /// While it is partly filled, the block map must not go.
     kept: Option<Arc<Content>>,
+    /// While it was read not long ago, its file stays open.
+    recent: Option<Arc<Content>>,
 }
 
 impl Slot {
     /// Of a content that nobody has.
     pub(super) fn item() -> Item<Self> {
-        Item { bytes: 0, value: Self { live: Weak::new(), kept: None } }
+        Item { bytes: 0, value: Self { live: Weak::new(), kept: None, recent: None } }
+    }
+
+    fn of(content: &Arc<Content>) -> Self {
+        Self { live: Arc::downgrade(content), kept: None, recent: None }
     }
 
     pub(super) fn in_use(&self) -> bool {
-        self.live.strong_count() > usize::from(self.kept.is_some())
+        self.live.strong_count() > usize::from(self.kept.is_some()) + usize::from(self.recent.is_some())
     }
 }
 
@@ -66,6 +76,8 @@ pub(super) struct Ledger {
     pub(super) index: Index<Id, Slot>,
     /// The kept partial ones, oldest first. May name some that are partial no more.
     partial: VecDeque<Id>,
+    /// Those whose files stay open, oldest first. May name some that do no more.
+    pub(super) recent: VecDeque<Id>,
     /// Contents that got another name or went while the directory is looked through, which may have seen them before.
     /// `None` once that is over.
     gone: Option<HashSet<Id>>,
@@ -96,6 +108,7 @@ impl Space {
             ledger: Mutex::new(Ledger {
                 index: Index::new(limit),
                 partial: VecDeque::new(),
+                recent: VecDeque::new(),
                 gone: Some(HashSet::new()),
             }),
         }
@@ -122,7 +135,7 @@ impl Space {
         let id = content.source().id;
         let mut ledger = self.ledger();
         let Some(slot) = ledger.index.peek_mut(&id) else {
-            ledger.index.insert(id, bytes, Slot { live: Arc::downgrade(&content), kept: None });
+            ledger.index.insert(id, bytes, Slot::of(&content));
             return content;
         };
         if let Some(first) = slot.live.upgrade() {
@@ -210,9 +223,22 @@ impl Space {
         drop(kept);
     }
 
+    /// The content is being read: its file stays open for whoever comes next.
+    pub(super) fn hold_open(&self, content: &Arc<Content>) {
+        let oldest = self.ledger().hold_open(content.source().id, content);
+        drop(oldest);
+    }
+
+    /// The file of a content need not stay open.
+    pub(super) fn close(&self, id: &Id) {
+        let closed = self.ledger().index.peek_mut(id).and_then(|slot| slot.recent.take());
+        drop(closed);
+    }
+
     /// The content lost its file.
     pub(super) fn forget(&self, content: &Content) {
         let id = content.source().id;
+        self.close(&id);
         let mut ledger = self.ledger();
         ledger.index.resize(&id, 0);
         let kept = ledger.index.peek_mut(&id).and_then(|slot| slot.kept.take());
@@ -250,6 +276,10 @@ impl Space {
             if item.value.kept.is_some() {
                 ledger.partial.push_back(new);
             }
+            // In its place, not behind it: what is renamed again and again would push out all others.
+            if let Some(place) = ledger.recent.iter_mut().find(|id| *id == from) {
+                *place = new;
+            }
             ledger.index.insert(new, item.bytes, item.value);
             if let Some(content) = &live {
                 content.set_source(to);
@@ -269,7 +299,7 @@ impl Space {
         let gone = ledger.gone.take().unwrap_or_default();
         for (id, bytes) in files {
             if !ledger.index.contains(&id) && !gone.contains(&id) {
-                ledger.index.insert_oldest(&id, bytes, Slot { live: Weak::new(), kept: None });
+                ledger.index.insert_oldest(&id, bytes, Slot::item().value);
             }
         }
         let over = ledger.index.used().saturating_sub(self.limit);
@@ -310,7 +340,7 @@ impl Ledger {
         if self.index.contains(&id) {
             self.index.resize(&id, self.index.bytes(&id) + bytes);
         } else {
-            self.index.insert(id, bytes, Slot { live: Arc::downgrade(content), kept: None });
+            self.index.insert(id, bytes, Slot::of(content));
         }
     }
 
@@ -331,6 +361,21 @@ impl Ledger {
             }
         }
         out
+    }
+
+    /// Gives a content whose file has been open for longest, if there are too many.
+    fn hold_open(&mut self, id: Id, content: &Arc<Content>) -> Option<Arc<Content>> {
+        let slot = self.index.peek_mut(&id)?;
+        if slot.recent.is_some() {
+            return None;
+        }
+        slot.recent = Some(Arc::clone(content));
+        self.recent.push_back(id);
+        if self.recent.len() <= RECENT_MAX {
+            return None;
+        }
+        let oldest = self.recent.pop_front()?;
+        self.index.peek_mut(&oldest)?.recent.take()
     }
 
     /// The content takes its size on disk and no block map.

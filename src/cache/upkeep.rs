@@ -58,6 +58,7 @@ impl<S: Store> Contents<S> {
         if let Some(live) = self.space.live(&id) {
             live.give_up();
         }
+        self.space.close(&id);
         if self.space.discard(&id) == Dropped::InUse {
             self.dir.remove(&id);
         }

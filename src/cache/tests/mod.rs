@@ -1,6 +1,7 @@
 //! The cache over a bucket in memory and a real directory.
 
 mod directory;
+mod open;
 mod random;
 mod reading;
 mod room;

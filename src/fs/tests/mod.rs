@@ -1,5 +1,6 @@
 //! Hosts without a kernel: each has its own `Fs` and cache over one bucket in memory, and looks every path up again.
 
+mod ahead;
 mod basics;
 mod conflict;
 mod crossing;
