@@ -18,6 +18,7 @@ use crate::{
         parse::{self, Host, Parsed, Request},
         words::{self, Word},
     },
+    mount::{self, AUTOMOUNT},
     telemetry::{
         logging::{self, To},
         ready::Ready,
@@ -86,6 +87,10 @@ pub(super) fn prepare(source: &str, dir: &Path, words: &[Word], unknown: Unknown
 pub(super) fn mountpoint(dir: &Path) -> Result<PathBuf, Failure> {
     let wrong = |why: &dyn Display| Failure::usage(format!("cannot mount on {}: {why}", dir.display()));
     let resolved = place::resolve(dir).map_err(|err| wrong(&err))?;
+    if mount::kind_at(&resolved).is_ok_and(|kind| kind.as_deref() == Some(AUTOMOUNT)) {
+        // Looking there would wait for this very mount.
+        return Ok(resolved);
+    }
     match fs::metadata(&resolved) {
         Ok(metadata) if !metadata.is_dir() => Err(wrong(&"not a directory")),
         // What a killed daemon leaves behind; the mount deals with it.
@@ -123,7 +128,6 @@ fn serve_background<E: Display>(
     parsed: Parsed,
     mount: impl FnOnce(Options, Ready) -> Result<(), E>,
 ) -> Result<(), Failure> {
-    nix::unistd::setsid().map_err(|err| Failure::system(format!("setsid: {err}")))?;
     // No file system of the host may be kept busy by us.
     env::set_current_dir("/").map_err(|err| Failure::system(format!("chdir /: {err}")))?;
     run(parsed.options, Ready::background(), To::Syslog, &parsed.warnings, mount)

@@ -75,13 +75,18 @@ impl<S: Store> Fs<S> {
             (Some((dir, name)), Hint::Unknown) => self.guess(dir, name),
             (_, hint) => hint,
         };
+        self.ask_about(&key, hint).await
+    }
+
+    /// As [`Fs::look_now`], of this one name alone.
+    pub(super) async fn ask_about(&self, key: &Key, hint: Hint) -> Result<Answer> {
         let (line, asking) = (self.line.clone(), key.clone());
         let answer = self.looks.ask(key.clone(), move || async move {
             let (asked, wall) = (clock::now(), clock::wall().sec);
             let seen = line.seen(&asking, hint).await?;
             Ok(Answer { asked, wall, seen })
         });
-        Ok(self.with_frames(&key, answer.await?))
+        Ok(self.with_frames(key, answer.await?))
     }
 
     /// As [`Fs::look`], for a file of `version` that is about to be read. If a small one is here already, its new bytes

@@ -52,7 +52,8 @@ impl<S: Store> Fs<S> {
     }
 
     /// Fails with `Stale` when the node is gone and nobody has it open.
-    pub async fn getattr(&self, id: NodeId, caller: Caller) -> Result<(Stat, Duration)> {
+    pub async fn getattr(self: &Arc<Self>, id: NodeId, caller: Caller) -> Result<(Stat, Duration)> {
+        let mut waited = false;
         loop {
             if let Some(answer) = self.try_getattr(id, caller) {
                 return answer;
@@ -71,6 +72,10 @@ impl<S: Store> Fs<S> {
                 let hint = Hint::of(node.kind, &node.payload.known);
                 (parent, name, tree.key(id).ok_or(Error::Stale)?, hint)
             };
+            if !waited && self.ask_ahead(&key).await {
+                waited = true;
+                continue;
+            }
             let stamp = self.fences.stamp(&key).await;
             let answer = self.look(key.clone(), hint).await?;
             let mut tree = self.tree();
@@ -319,7 +324,9 @@ impl<S: Store> Fs<S> {
             if state.version.as_ref().is_some_and(|known| known.same_content(&object.version)) {
                 state.version = Some(version.clone());
                 if let Some(node) = self.tree().get_mut(file.id) {
-                    node.payload.pages = node.payload.pages.take().map(|_| version.clone());
+                    // The kernel may still have those of a version before.
+                    let pages = node.payload.pages.take().filter(|pages| pages.same_content(&object.version));
+                    node.payload.pages = pages.map(|_| version.clone());
                 }
             }
             fence.made(Is::File(version.clone()));

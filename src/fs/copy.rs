@@ -59,7 +59,7 @@ impl<S: Store> Fs<S> {
         state.dirty = Some(Dirty::new(Staging::new(&self.yard, note), Some(base)).in_place_of(former));
         state.writes += 1;
         target.file.set_dirty(true);
-        self.touched(&target.file, u64::from(copied));
+        self.touched(&target.file, u64::from(copied), stream.as_ref());
         Ok(copied)
     }
 }

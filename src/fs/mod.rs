@@ -13,6 +13,7 @@
 //! Every question about a name takes a stamp of its fence, asks (sharing a request with those who may), and settles
 //! the answer in the tree only if no change of ours overlapped it. A node that is dirty here is answered from here.
 
+mod ahead;
 mod ask;
 mod attr;
 mod cached;
@@ -30,6 +31,7 @@ mod invalidate;
 mod known;
 mod line;
 mod local;
+mod lookup;
 mod lost;
 mod names;
 mod nonsense;
@@ -85,6 +87,7 @@ use crate::{
     store::{Store, probe::Conditional},
     upload::{multipart::Lanes, staging::Yard, stub::Stubs},
 };
+use ahead::Ahead;
 use claims::Claims;
 use crowd::Crowds;
 use file::{File, Handles};
@@ -125,6 +128,7 @@ pub struct Fs<S: Store> {
     lists: Batches<Key, Arc<Listing>>,
     line: Line<S>,
     crowds: Crowds,
+    ahead: Ahead,
     fences: Fences,
     memory: Mutex<LruCache<Key, Known>>,
     views: Arc<Views>,
@@ -183,6 +187,7 @@ impl<S: Store> Fs<S> {
             lists: Batches::default(),
             line,
             crowds: Crowds::default(),
+            ahead: Ahead::new(),
             fences: Fences::new(Arc::clone(&views)),
             memory: Mutex::new(lru(MEMORY_LEN)),
             views,

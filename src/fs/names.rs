@@ -1,4 +1,4 @@
-//! Names: lookup, forget, mkdir, symlink, readlink, unlink, rmdir.
+//! Names: mkdir, symlink, readlink, unlink, rmdir.
 
 use std::{ffi::OsStr, sync::Arc};
 
@@ -9,9 +9,7 @@ use super::{
     ask::Hint,
     file::File,
     known::{self, Known, Seen},
-    lock,
-    settle::{Asking, child_key, is_fresh},
-    tickets::Place,
+    settle::child_key,
     types::{Caller, Found, NodeId},
 };
 use crate::{
@@ -27,7 +25,6 @@ use crate::{
         attr::{Attr, Kind},
         key::{Key, Name},
         patterns::Scope,
-        tree::Tree,
     },
     store::{List, Require, Store},
 };
@@ -36,82 +33,6 @@ use crate::{
 const TARGET_MAX: usize = 4095;
 
 impl<S: Store> Fs<S> {
-    /// Answers from memory, or `None`.
-    pub fn try_lookup(&self, parent: NodeId, name: &OsStr, caller: Caller) -> Option<Result<Found>> {
-        let name = match parse(parent, name) {
-            Ok(name) => name,
-            Err(err) => return Some(Err(absent_if_bad(err))),
-        };
-        let mut tree = self.tree();
-        let id = tree.child(parent, &name)?;
-        let node = tree.get(id).expect("children are in the tree");
-        // The disk knows, and may have to be waited for.
-        if node.payload.own {
-            return None;
-        }
-        let now = clock::now();
-        if !is_fresh(node, self.options.freshness.stat_age(), now) && !self.tickets.reopens(caller.tid, id, now) {
-            return None;
-        }
-        let found = self.found(&mut tree, id)?;
-        self.tickets.found(caller.tid, &found, false, now, |place| leads(&tree, place, parent, &name, id));
-        Some(Ok(found))
-    }
-
-    pub async fn lookup(&self, parent: NodeId, name: &OsStr, caller: Caller) -> Result<Found> {
-        let found = self.walk(parent, name, caller).await;
-        if let Err(err) = &found {
-            self.tickets.failed(caller.tid, matches!(err, Error::Stale), clock::now());
-        }
-        found
-    }
-
-    async fn walk(&self, parent: NodeId, name: &OsStr, caller: Caller) -> Result<Found> {
-        let raw = name;
-        let name = parse(parent, name).map_err(absent_if_bad)?;
-        if self.recall(parent, &name)
-            && let Some(found) = self.try_lookup(parent, raw, caller)
-        {
-            return found;
-        }
-        loop {
-            let id = match (self.look_here(parent, &name)?, self.asking(parent, &name)) {
-                (Some(id), _) | (None, Ok(Asking::Known(id))) => id,
-                (None, Ok(Asking::Ask(..))) => self.resolve(parent, &name).await?,
-                (None, Err(err)) => return Err(err),
-            };
-            let mut tree = self.tree();
-            if let Some(found) = self.found(&mut tree, id) {
-                let now = clock::now();
-                self.tickets.found(caller.tid, &found, true, now, |place| leads(&tree, place, parent, &name, id));
-                return Ok(found);
-            }
-        }
-    }
-
-    /// Gives a name that the kernel forgot its node again, if it is remembered.
-    fn recall(&self, parent: NodeId, name: &Name) -> bool {
-        let mut tree = self.tree();
-        let Ok(key) = child_key(&tree, parent, name) else { return false };
-        if tree.child(parent, name).is_some() {
-            return false;
-        }
-        let Some(known) = lock(&self.memory).pop(&key) else { return false };
-        tree.attach(parent, name.clone(), key.ino(), known.attr.kind, Payload::new(known));
-        true
-    }
-
-    /// The kernel gives back `lookups` references. Saturating: a successor may not know of all.
-    pub fn forget(&self, id: NodeId, lookups: u64) {
-        let mut tree = self.tree();
-        let key = tree.key(id);
-        let Some(node) = tree.get_mut(id) else { return };
-        node.lookups = node.lookups.saturating_sub(lookups);
-        if let (Some(payload), Some(key)) = (tree.reap(id), key) {
-            self.remember(key, payload.known);
-        }
-    }
-
     /// `mode`: permission bits after the umask.
     pub async fn mkdir(&self, parent: NodeId, name: &OsStr, mode: u32, caller: Caller) -> Result<Found> {
         let _names = self.share_name(parent, &parse(parent, name)?).await?;
@@ -382,17 +303,4 @@ pub(super) fn parse(parent: NodeId, name: &OsStr) -> Result<Name> {
         return Err(Error::NotPermitted);
     }
     Name::parse(name)
-}
-
-/// Whether `place` is the name that was looked up and found as `id`, or may be below it.
-fn leads(tree: &Tree<Payload>, place: &Place, parent: NodeId, name: &Name, id: NodeId) -> bool {
-    tree.is_below(place.0, id) || place.0 == parent && place.1 == *name
-}
-
-/// A name that no key can hold is certainly absent.
-fn absent_if_bad(err: Error) -> Error {
-    match err {
-        Error::BadName | Error::NotPermitted => Error::NotFound,
-        err => err,
-    }
 }

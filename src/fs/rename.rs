@@ -294,7 +294,9 @@ impl<S: Store> Fs<S> {
         if let Some(node) = self.tree().get_mut(file.id).filter(|node| !node.payload.is_local())
             && (same || node.opens <= 1)
         {
-            node.payload.pages = node.payload.pages.take().filter(|_| same).and_then(|_| known.version.clone());
+            // The kernel may still have those of a version before.
+            let pages = node.payload.pages.take().filter(|pages| same && pages.same_content(was));
+            node.payload.pages = pages.and_then(|_| known.version.clone());
             node.payload.known = known;
         }
     }

@@ -114,7 +114,7 @@ impl<S: Store> Fs<S> {
     }
 
     /// Remembers an answer as if somebody had asked. False if something changed meanwhile, or there is no room.
-    fn keep_answer(&self, key: &Key, answer: &Answer, stamp: Stamp) -> bool {
+    pub(super) fn keep_answer(&self, key: &Key, answer: &Answer, stamp: Stamp) -> bool {
         let Some((dir, name)) = place(key) else { return false };
         let mut tree = self.tree();
         if !self.fences.holds(stamp) {

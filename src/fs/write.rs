@@ -51,7 +51,7 @@ impl<S: Store> Fs<S> {
                 }
                 return Err(err);
             }
-            self.touched(&handle.file, state.size())
+            self.touched(&handle.file, state.size(), stream.as_ref())
         };
         self.stream(&handle.file, &mut stream, attr).await;
         u32::try_from(data.len()).map_err(|_| Error::Invalid)
@@ -109,7 +109,7 @@ impl<S: Store> Fs<S> {
             dirty.truncate(size)?;
         }
         state.writes += 1;
-        self.touched(file, size);
+        self.touched(file, size, stream.as_ref());
         Ok(())
     }
 
@@ -150,7 +150,7 @@ impl<S: Store> Fs<S> {
         dirty.zero(offset..end)?;
         let size = dirty.size;
         state.writes += 1;
-        self.touched(file, size);
+        self.touched(file, size, stream.as_ref());
         Ok(())
     }
 
@@ -194,14 +194,20 @@ impl<S: Store> Fs<S> {
         if end.max(size) > self.lanes.limits.largest() { Err(Error::TooLarge) } else { Ok(end) }
     }
 
-    /// The node has `size` bytes and was changed now.
-    pub(super) fn touched(&self, file: &File, size: u64) -> Attr {
+    /// The node has `size` bytes and was changed now. With a stream the times stay those of its first part: the object
+    /// gets them, and what is shown must not go back at the close.
+    pub(super) fn touched(&self, file: &File, size: u64, stream: Option<&Stream>) -> Attr {
         let now = clock::wall();
         let mut tree = self.tree();
         match tree.get_mut(file.id) {
             Some(node) => {
                 let attr = Attr { size, ..node.payload.known.attr };
-                node.payload.known.attr = known::written(&self.options, attr, now);
+                node.payload.known.attr = match stream {
+                    Some(Stream { attr: begun, .. }) => {
+                        Attr { mtime: begun.mtime, atime: begun.atime, ctime: begun.ctime, ..attr }
+                    }
+                    None => known::written(&self.options, attr, now),
+                };
                 node.payload.known.attr
             }
             None => known::written(&self.options, Attr { size, ..known::blank(&self.options, Kind::File) }, now),

@@ -270,13 +270,13 @@ impl<S: Store> Filesystem for Adapter<S> {
     fn readdir(&self, _: &Request, ino: INodeNo, fh: FileHandle, offset: u64, reply: ReplyDirectory) {
         let (call, fs) = (Call::new("readdir", ino), self.fs());
         let at = At { id: call.node, fh: file(fh), offset };
-        self.0.calls.later(async move { dir::list(&fs, call, at, reply).await });
+        self.0.calls.run(async move { dir::list(&fs, call, at, reply).await });
     }
 
     fn readdirplus(&self, _: &Request, ino: INodeNo, fh: FileHandle, offset: u64, reply: ReplyDirectoryPlus) {
         let (call, fs) = (Call::new("readdirplus", ino), self.fs());
         let at = At { id: call.node, fh: file(fh), offset };
-        self.0.calls.later(async move { dir::list_plus(&fs, call, at, reply).await });
+        self.0.calls.run(async move { dir::list_plus(&fs, call, at, reply).await });
     }
 
     fn releasedir(&self, _: &Request, ino: INodeNo, fh: FileHandle, _: OpenFlags, reply: ReplyEmpty) {

@@ -2,7 +2,9 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
     sync::Arc,
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -32,6 +34,14 @@ pub(super) struct Calls {
     pub(super) runtime: Handle,
     /// How long a request may take whose work is bounded.
     pub(super) limit: Duration,
+}
+
+/// Work that has begun on the kernel's thread.
+enum Begun<F: Future> {
+    Done(F::Output),
+    Panicked,
+    /// It waits for something; whoever polls it next is woken.
+    Waits(Pin<Box<F>>),
 }
 
 /// What is asked, and of which node; for the log. The one place that sees every request begin and end.
@@ -83,6 +93,29 @@ impl Call {
 }
 
 impl Calls {
+    /// Begins `work` on the kernel's thread. Most of it needs nothing that is not in memory, and is done with that: waking
+    /// another thread for it costs ten times as much.
+    fn begin<F: Future>(&self, work: F) -> Begun<F> {
+        let _runtime = self.runtime.enter();
+        let mut work = Box::pin(work);
+        let mut context = Context::from_waker(Waker::noop());
+        // Nothing of it is seen after a panic, but for locks, and those are poisoned.
+        match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(&mut context))) {
+            Ok(Poll::Ready(done)) => Begun::Done(done),
+            Ok(Poll::Pending) => Begun::Waits(work),
+            Err(_) => Begun::Panicked,
+        }
+    }
+
+    /// What came of `work`, or the rest of it.
+    fn attempt<T, F: Future<Output = Result<T>>>(&self, work: F) -> std::result::Result<Result<T>, Pin<Box<F>>> {
+        match self.begin(work) {
+            Begun::Done(done) => Ok(done),
+            Begun::Panicked => Ok(Err(Error::unavailable("panicked"))),
+            Begun::Waits(work) => Err(work),
+        }
+    }
+
     /// Answers with what `work` finds. At the limit `work` is dropped, so it must change nothing.
     pub(super) fn ask<T: Send + 'static, R: Refuse>(
         &self,
@@ -91,6 +124,10 @@ impl Calls {
         work: impl Future<Output = Result<T>> + Send + 'static,
         send: impl FnOnce(R, T) + Send + 'static,
     ) {
+        let work = match self.attempt(work) {
+            Ok(done) => return call.answer(reply, done, send),
+            Err(work) => work,
+        };
         let limit = self.limit;
         self.runtime.spawn(async move {
             let answer = timeout(limit, work).await.unwrap_or_else(|_| Err(call.late(limit)));
@@ -108,6 +145,10 @@ impl Calls {
         undo: impl FnOnce(T) + Send + 'static,
         send: impl FnOnce(R, T) + Send + 'static,
     ) {
+        let work = match self.attempt(work) {
+            Ok(done) => return call.answer(reply, done, send),
+            Err(work) => work,
+        };
         let limit = self.limit;
         self.runtime.spawn(async move {
             let mut working = tokio::spawn(work);
@@ -131,6 +172,10 @@ impl Calls {
         work: impl Future<Output = Result<T>> + Send + 'static,
         send: impl FnOnce(R, T) + Send + 'static,
     ) {
+        let work = match self.attempt(work) {
+            Ok(done) => return call.answer(reply, done, send),
+            Err(work) => work,
+        };
         self.runtime.spawn(async move {
             // In a task of its own, so that a panic is logged with its operation.
             let done = tokio::spawn(work).await;
@@ -138,9 +183,11 @@ impl Calls {
         });
     }
 
-    /// Runs `work` whose answer nobody waits for.
-    pub(super) fn later(&self, work: impl Future<Output = ()> + Send + 'static) {
-        self.runtime.spawn(work);
+    /// Runs `work`, which answers by itself if anybody waits for an answer.
+    pub(super) fn run(&self, work: impl Future<Output = ()> + Send + 'static) {
+        if let Begun::Waits(work) = self.begin(work) {
+            self.runtime.spawn(work);
+        }
     }
 }
 
@@ -226,12 +273,36 @@ mod tests {
         calls.change(call, change, async { panic!("on purpose") }, |()| (), |_, ()| ());
         calls.wait(call, wait, async { panic!("on purpose") }, |_, ()| ());
         calls.ask(call, ask, async { panic!("on purpose") }, |_, ()| ());
+        for answer in [changed, waited, asked] {
+            assert_eq!(answer.await.unwrap(), Err(libc::EIO));
+        }
+        let ((change, changed), (wait, waited), (ask, asked)) = (reply(), reply(), reply());
+        let later = || async {
+            tokio::task::yield_now().await;
+            panic!("on purpose")
+        };
+        calls.change(call, change, later(), |()| (), |_, ()| ());
+        calls.wait(call, wait, later(), |_, ()| ());
+        calls.ask(call, ask, later(), |_, ()| ());
         assert_eq!((changed.await.unwrap(), waited.await.unwrap()), (Err(libc::EIO), Err(libc::EIO)));
         assert!(asked.await.is_err(), "the reply is dropped, which is an EIO");
         let (next, answered) = reply();
         call.inline(|| panic!("on purpose"));
         calls.ask(call, next, after(Duration::ZERO, 5), send);
         assert_eq!(answered.await.unwrap(), Ok(5));
+    }
+
+    #[test]
+    fn what_waits_for_nothing_is_answered_by_the_kernels_thread() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        // Nobody runs what is spawned.
+        let (calls, call) = (Calls { runtime: runtime.handle().clone(), limit: LIMIT }, Call::new("test", INodeNo(7)));
+        let ((change, mut changed), (wait, mut waited), (ask, mut asked)) = (reply(), reply(), reply());
+        calls.change(call, change, async { Ok(1) }, |_| panic!("it was in time"), send);
+        calls.wait(call, wait, async { Ok(2) }, send);
+        calls.ask(call, ask, async { Err(Error::NotFound) }, send);
+        let answers = [&mut changed, &mut waited, &mut asked].map(|answer| answer.try_recv().unwrap());
+        assert_eq!(answers, [Ok(1), Ok(2), Err(libc::ENOENT)]);
     }
 
     #[tokio::test]

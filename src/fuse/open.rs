@@ -120,6 +120,6 @@ impl<S: Store> Edge<S> {
     /// Releases a file that the kernel never heard of.
     fn give_up(&self, fh: Fh) {
         let fs = Arc::clone(&self.fs);
-        self.calls.later(async move { fs.release(fh).await });
+        self.calls.run(async move { fs.release(fh).await });
     }
 }

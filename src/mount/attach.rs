@@ -22,7 +22,7 @@ use nix::{
     unistd::{getgid, getuid},
 };
 
-use super::table::{self, Row, TYPE};
+use super::table::{self, AUTOMOUNT, Row, TYPE};
 
 /// The set-user-ID program by which users mount (fuse3).
 const FUSERMOUNT: &str = "fusermount3";
@@ -113,7 +113,9 @@ impl Drop for Attached {
 
 fn attach_as_root(point: &Path, how: &How) -> io::Result<OwnedFd> {
     let device: OwnedFd = OpenOptions::new().read(true).write(true).open("/dev/fuse")?.into();
-    let root_mode = point.metadata()?.mode() & libc::S_IFMT;
+    // Looking at an automount point would wait for this very mount; only directories are such.
+    let automount = table::top(point)?.is_some_and(|row| row.kind == AUTOMOUNT);
+    let root_mode = if automount { libc::S_IFDIR } else { point.metadata()?.mode() & libc::S_IFMT };
     let mut data = format!(
         "fd={},rootmode={root_mode:o},user_id={},group_id={},default_permissions",
         device.as_raw_fd(),

@@ -50,7 +50,7 @@ pub use beneath::beneath;
 pub use bucket::{conditions_of, mount};
 pub use point::clear_dead;
 use signals::Signals;
-pub use table::TYPE;
+pub use table::{AUTOMOUNT, TYPE};
 
 /// Threads that read the kernel's requests. They only decode and answer from memory; more of them make that slower.
 const SESSION_THREADS: usize = 2;

@@ -10,7 +10,7 @@ use nix::{errno::Errno, sys::statvfs::statvfs};
 use super::{
     MountError,
     attach::detach,
-    table::{self, TYPE},
+    table::{self, AUTOMOUNT, TYPE},
 };
 use crate::{adopt::note::Note, config::Options};
 
@@ -38,12 +38,15 @@ pub(super) fn clear(point: &Path, options: &Options) -> Result<(), MountError> {
 }
 
 fn check_free(point: &Path, options: &Options) -> Result<(), MountError> {
-    if let Some(row) = table::top(point).map_err(|err| refuse(point, err))?
-        && row.kind == TYPE
-    {
-        let source = row.source.to_string_lossy().into_owned();
-        let same = source == options.mount.fsname;
-        return Err(MountError::Mounted { point: point.to_owned(), source, same });
+    match table::top(point).map_err(|err| refuse(point, err))? {
+        Some(row) if row.kind == TYPE => {
+            let source = row.source.to_string_lossy().into_owned();
+            let same = source == options.mount.fsname;
+            return Err(MountError::Mounted { point: point.to_owned(), source, same });
+        }
+        // Whoever looks there waits for this mount, and it hides nothing that is not hidden.
+        Some(row) if row.kind == AUTOMOUNT => return Ok(()),
+        _ => {}
     }
     if !point.metadata().map_err(|err| refuse(point, err))?.is_dir() {
         return Err(refuse(point, "not a directory"));
@@ -86,12 +89,15 @@ pub fn clear_dead(wanted: &Path) -> Result<bool, MountError> {
 
 /// Whether a mount of ours is there whose process is gone.
 fn is_dead(wanted: &Path) -> Result<bool, MountError> {
+    let point = wanted.canonicalize().map_err(|err| refuse(wanted, err))?;
+    let row = table::top(&point).map_err(|err| refuse(&point, err))?;
+    if row.as_ref().is_some_and(|row| row.kind == AUTOMOUNT) {
+        return Ok(false);
+    }
     // The one question that the kernel passes on every time: names and attributes it may have from a dead process.
     if statvfs(wanted) != Err(Errno::ENOTCONN) {
         return Ok(false);
     }
-    let point = wanted.canonicalize().map_err(|err| refuse(wanted, err))?;
-    let row = table::top(&point).map_err(|err| refuse(&point, err))?;
     if row.is_none_or(|row| row.kind != TYPE) {
         return Err(refuse(&point, "a mount of something else there is dead; unmount it first"));
     }

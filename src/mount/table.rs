@@ -10,6 +10,9 @@ use std::{
 /// The file system type of our mounts.
 pub const TYPE: &str = "fuse.originfs";
 
+/// A place where looking makes the kernel wait until something is mounted there: `x-systemd.automount`.
+pub const AUTOMOUNT: &str = "autofs";
+
 /// One mount.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Row {

@@ -52,12 +52,15 @@ impl Ready {
 }
 
 fn release_terminal() -> io::Result<()> {
+    // Not earlier: while somebody waits at an automount point, the kernel lets pass only the process group that systemd
+    // mounts with (fs/autofs/root.c, `autofs_d_manage`).
+    let alone = nix::unistd::setsid().map(drop).map_err(io::Error::from);
     let told = writeln!(io::stdout(), "{WORD}").and_then(|()| io::stdout().flush());
     let null = fs::OpenOptions::new().read(true).write(true).open("/dev/null")?;
     nix::unistd::dup2_stdin(&null)?;
     nix::unistd::dup2_stdout(&null)?;
     nix::unistd::dup2_stderr(&null)?;
-    told
+    told.and(alone)
 }
 
 /// Sends `state` to the service manager, if there is one (`sd_notify(3)`): `READY=1`, `STATUS=...`, `WATCHDOG=1`,

@@ -169,6 +169,63 @@ fn remount_changes_between_ro_and_rw_and_keeps_the_rest() {
     assert_eq!(bucket.body("new"), b"y\n");
 }
 
+/// x-systemd.automount: what looks into the directory waits until it is mounted, and so does a mount that looks.
+#[test]
+fn a_mount_over_an_automount_point_does_not_wait_for_itself() {
+    let Some(bucket) = Bucket::fresh() else { return };
+    bucket.put("file", b"x");
+    let host = Host::fresh(&bucket);
+    host.fstab(&host.line("originfs", "noauto,x-systemd.automount"));
+    host.run(
+        r#"
+        # As systemd mounts it, for a process group that never answers.
+        mkfifo "$BASE/asked" && exec 7<>"$BASE/asked"
+        setsid sleep 600 &
+        sleeper=$!
+        trap 'kill "$sleeper"; end' EXIT
+        until [ "$(ps -o pgid= -p "$sleeper" | tr -d ' ')" = "$sleeper" ]; do sleep 0.01; done
+        mount -i -t autofs -o "fd=7,pgrp=$sleeper,minproto=5,maxproto=5,direct" systemd-1 "$point" || fail "autofs"
+        timeout --signal KILL 1 ls "$point" >/dev/null && fail "nobody waits"
+        timeout --signal KILL 15 mount "$point" || fail "mount ends with $?"
+        [ "$(cat "$point/file")" = x ] || fail content
+        umount "$point" || fail "umount ends with $?"
+        [ "$(findmnt --noheadings --output FSTYPE "$point")" = autofs ] || fail "the automount point is gone"
+        timeout --signal KILL 15 "$PROGRAM" mount "$(awk '{ print $1 }' /etc/fstab)" "$point" \
+            -o "$(awk '{ print $4 }' /etc/fstab | sed 's/,noauto,x-systemd.automount//')" || fail "originfs mount ends with $?"
+        [ "$(cat "$point/file")" = x ] || fail content
+        "$PROGRAM" umount "$point" || fail "originfs umount ends with $?"
+        umount "$point"
+        "#,
+    );
+}
+
+/// While somebody waits for it, an automount point holds up everybody who passes by it, but for the process group that
+/// mounts.
+#[test]
+fn a_mount_that_somebody_waits_for_stays_in_its_process_group() {
+    let Some(bucket) = Bucket::fresh() else { return };
+    bucket.put("file", b"x");
+    let host = Host::fresh(&bucket);
+    host.fstab(&host.line("originfs", "noauto,x-systemd.automount"));
+    host.run(
+        r#"
+        mkfifo "$BASE/asked" && exec 7<>"$BASE/asked"
+        group=$(ps -o pgid= -p $$ | tr -d ' ')
+        mount -i -t autofs -o "fd=7,pgrp=$group,minproto=5,maxproto=5,direct" systemd-1 "$point" || fail "autofs"
+        setsid ls "$point" >"$BASE/listed" 2>&1 &
+        asker=$!
+        trap 'kill -9 "$asker"; end' EXIT
+        # autofs_v5_packet of include/uapi/linux/auto_fs.h.
+        timeout --foreground 20 head -c 304 <&7 >/dev/null || fail "nobody asks"
+        timeout --foreground --signal KILL 20 mount "$point" || fail "mount ends with $?"
+        kill -9 "$asker"
+        [ "$(setsid --wait cat "$point/file")" = x ] || fail content
+        daemon=$(pgrep --full "originfs .*$point")
+        [ "$(ps -o sid= -p $daemon | tr -d ' ')" = "$daemon" ] || fail "no session of its own: $daemon"
+        "#,
+    );
+}
+
 #[test]
 fn a_line_with_user_is_mounted_and_unmounted_by_a_user() {
     let Some(bucket) = Bucket::fresh() else { return };

@@ -1,5 +1,6 @@
 //! Hosts without a kernel: each has its own `Fs` and cache over one bucket in memory, and looks every path up again.
 
+mod ahead;
 mod basics;
 mod conflict;
 mod crossing;
@@ -10,6 +11,7 @@ mod hosts;
 mod large;
 mod local;
 mod model;
+mod pages;
 mod perms;
 mod races;
 mod recovery;

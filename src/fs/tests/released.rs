@@ -162,6 +162,27 @@ async fn a_time_that_is_set_on_a_stream_stays() {
     }
 }
 
+/// The headers of the object were fixed when its first part left. What the writer is shown meanwhile is what all are
+/// shown afterwards.
+#[tokio::test]
+async fn the_time_of_a_stream_does_not_go_back_at_its_close() {
+    let bucket = bucket();
+    let exact = || FsOptions { mtime_ns: true, ..options() };
+    let host = Host::with(&bucket, exact());
+    let open = host.open("f", TRUNCATE).await.unwrap();
+    let whole = noise(3 * PART, 1);
+    let mut times = Vec::new();
+    for (at, chunk) in (0..).zip(whole.chunks(1 << 20)) {
+        host.fs.write(open.fh, at * MIB, Bytes::copy_from_slice(chunk), false).await.unwrap();
+        times.push(host.fs.getattr(open.id, host.who()).await.unwrap().0.attr.mtime);
+    }
+    assert!(times.is_sorted(), "{times:?}");
+    host.close(open).await.unwrap();
+    for host in [&host, &Host::with(&bucket, exact())] {
+        assert_eq!(Some(&host.stat("f").await.unwrap().attr.mtime), times.last());
+    }
+}
+
 #[tokio::test]
 async fn a_full_disk_lets_parts_go_before_it_refuses() {
     let bucket = bucket();

@@ -188,6 +188,7 @@ struct Judge<'a> {
     by_size: HashMap<u64, Vec<usize>>,
     /// Of what certainly happened: when the latest began of those that ended before.
     begun: Latest,
+    /// The same of what a host itself did, and knows since it returned.
     begun_on: BTreeMap<Option<u8>, Latest>,
     /// When the last absence, or presence, ended of those that began before: everywhere, and on the host that made it.
     absent: Latest,
@@ -212,7 +213,9 @@ impl<'a> Judge<'a> {
         let hosts = || changes.iter().map(|change| change.host);
         let (mut begun_on, mut present_on) = (BTreeMap::new(), BTreeMap::new());
         for host in hosts().flatten().collect::<BTreeSet<_>>().into_iter().map(Some) {
-            begun_on.insert(host, Latest::new(certain().filter(|change| change.host == host).map(begun)));
+            // That others saw it earlier tells the host nothing.
+            let returned = certain().filter(|change| change.host == host).map(|change| (change.closed, change.from));
+            begun_on.insert(host, Latest::new(returned));
             let own = changes.iter().filter(|change| change.host == host && !is_absent(change));
             present_on.insert(host, Latest::new(own.map(|change| (change.begin, change.to))));
         }

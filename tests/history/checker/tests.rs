@@ -162,6 +162,10 @@ fn a_stat_may_be_old_where_that_was_agreed_but_not_about_own_changes() {
     bad(Rule::Stale, &history(0, 1, 42));
     bad(Rule::Stale, &history(0, 0, 40));
     bad(Rule::Stale, &history(1, 1, 40));
+    // Another host may see a change before the one that makes it is told that it is made.
+    let under_way = |end| [write(0, A, (20, 21)), write(1, B, (30, end)), read(0, B, (32, 33)), stat(1, A, 40)];
+    good(&under_way(45));
+    bad(Rule::Stale, &under_way(39));
     let absent = event(1, (40, 41), Act::Stat(Err(libc::ENOENT)));
     bad(Rule::Stale, &[write(0, A, (38, 39)), absent]);
     let other_time = event(1, (40, 41), Act::Stat(Ok(Stat { size: 1, mtime: 10 })));

@@ -1,0 +1,118 @@
+//! What the kernel asks most: what a name leads to.
+
+use std::{ffi::OsStr, sync::Arc};
+
+use super::{
+    Fs, Payload, lock,
+    names::parse,
+    settle::{Asking, child_key, is_fresh},
+    tickets::Place,
+    types::{Caller, Found, NodeId},
+};
+use crate::{
+    clock,
+    error::{Error, Result},
+    model::{key::Name, tree::Tree},
+    store::Store,
+};
+
+impl<S: Store> Fs<S> {
+    /// Answers from memory, or `None`.
+    pub fn try_lookup(&self, parent: NodeId, name: &OsStr, caller: Caller) -> Option<Result<Found>> {
+        let name = match parse(parent, name) {
+            Ok(name) => name,
+            Err(err) => return Some(Err(absent_if_bad(err))),
+        };
+        let mut tree = self.tree();
+        let id = tree.child(parent, &name)?;
+        let node = tree.get(id).expect("children are in the tree");
+        // The disk knows, and may have to be waited for.
+        if node.payload.own {
+            return None;
+        }
+        let now = clock::now();
+        if !is_fresh(node, self.options.freshness.stat_age(), now) && !self.tickets.reopens(caller.tid, id, now) {
+            return None;
+        }
+        let found = self.found(&mut tree, id)?;
+        self.tickets.found(caller.tid, &found, false, now, |place| leads(&tree, place, parent, &name, id));
+        Some(Ok(found))
+    }
+
+    pub async fn lookup(self: &Arc<Self>, parent: NodeId, name: &OsStr, caller: Caller) -> Result<Found> {
+        let found = self.walk(parent, name, caller).await;
+        if let Err(err) = &found {
+            self.tickets.failed(caller.tid, matches!(err, Error::Stale), clock::now());
+        }
+        found
+    }
+
+    async fn walk(self: &Arc<Self>, parent: NodeId, name: &OsStr, caller: Caller) -> Result<Found> {
+        let raw = name;
+        let name = parse(parent, name).map_err(absent_if_bad)?;
+        if self.recall(parent, &name)
+            && let Some(found) = self.try_lookup(parent, raw, caller)
+        {
+            return found;
+        }
+        let mut waited = false;
+        loop {
+            let id = match (self.look_here(parent, &name)?, self.asking(parent, &name)) {
+                (Some(id), _) | (None, Ok(Asking::Known(id))) => id,
+                (None, Ok(Asking::Ask(key, _))) => {
+                    if !waited && self.ask_ahead(&key).await {
+                        waited = true;
+                        self.recall(parent, &name);
+                        if let Some(found) = self.try_lookup(parent, raw, caller) {
+                            return found;
+                        }
+                    }
+                    self.resolve(parent, &name).await?
+                }
+                (None, Err(err)) => return Err(err),
+            };
+            let mut tree = self.tree();
+            if let Some(found) = self.found(&mut tree, id) {
+                let now = clock::now();
+                self.tickets.found(caller.tid, &found, true, now, |place| leads(&tree, place, parent, &name, id));
+                return Ok(found);
+            }
+        }
+    }
+
+    /// Gives a name that the kernel forgot its node again, if it is remembered.
+    fn recall(&self, parent: NodeId, name: &Name) -> bool {
+        let mut tree = self.tree();
+        let Ok(key) = child_key(&tree, parent, name) else { return false };
+        if tree.child(parent, name).is_some() {
+            return false;
+        }
+        let Some(known) = lock(&self.memory).pop(&key) else { return false };
+        tree.attach(parent, name.clone(), key.ino(), known.attr.kind, Payload::new(known));
+        true
+    }
+
+    /// The kernel gives back `lookups` references. Saturating: a successor may not know of all.
+    pub fn forget(&self, id: NodeId, lookups: u64) {
+        let mut tree = self.tree();
+        let key = tree.key(id);
+        let Some(node) = tree.get_mut(id) else { return };
+        node.lookups = node.lookups.saturating_sub(lookups);
+        if let (Some(payload), Some(key)) = (tree.reap(id), key) {
+            self.remember(key, payload.known);
+        }
+    }
+}
+
+/// Whether `place` is the name that was looked up and found as `id`, or may be below it.
+fn leads(tree: &Tree<Payload>, place: &Place, parent: NodeId, name: &Name, id: NodeId) -> bool {
+    tree.is_below(place.0, id) || place.0 == parent && place.1 == *name
+}
+
+/// A name that no key can hold is certainly absent.
+fn absent_if_bad(err: Error) -> Error {
+    match err {
+        Error::BadName | Error::NotPermitted => Error::NotFound,
+        err => err,
+    }
+}
