@@ -1,4 +1,6 @@
-//! What a CDN needs to know of an object: headers that the bucket keeps and sends along, and the URLs that it has.
+//! What a CDN needs to know of an object: headers that the bucket keeps and sends along, the URLs that it has, and when
+//! an edge is to forget it.
 
 pub mod content_type;
+pub mod purge;
 pub mod url;

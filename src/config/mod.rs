@@ -1,5 +1,6 @@
 //! What a mount was asked to do, as checked values. Text becomes these in [`parse`], nowhere else.
 
+pub mod cdn;
 pub mod file;
 mod foreign;
 mod given;
