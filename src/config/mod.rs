@@ -38,6 +38,8 @@ pub struct Options {
     pub fs: FsOptions,
     pub cache: CacheOptions,
     pub mount: MountOptions,
+    /// The CDN that is to forget what changes; from the file of the mount.
+    pub cdn: Vec<cdn::Cdn>,
 }
 
 /// How to reach the bucket.

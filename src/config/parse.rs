@@ -97,7 +97,8 @@ pub fn parse(request: &Request<'_>, host: &Host) -> Result<Parsed, Error> {
         log_file: given.path("log_file")?.map(|path| host.dir.join(path)),
         debug: given.is("debug")?,
     };
-    let options = Options { bucket, prefix, mountpoint: request.mountpoint.to_owned(), s3, fs, cache, mount };
+    let options =
+        Options { bucket, prefix, mountpoint: request.mountpoint.to_owned(), s3, fs, cache, mount, cdn: Vec::new() };
     Ok(Parsed { options, warnings: given.warnings, env: given.env })
 }
 

@@ -118,6 +118,7 @@ impl Lab {
                 log_file: None,
                 debug: false,
             },
+            cdn: Vec::new(),
         };
         (self.change)(&mut options);
         options
@@ -128,7 +129,7 @@ impl Lab {
         let contents = Contents::open(Arc::clone(&self.store), &options.cache, self.runtime.handle().clone()).unwrap();
         let store = Arc::clone(&self.store);
         let (fs, queue) = Fs::new(store, contents, options.fs, options.prefix, Conditional::default());
-        Opened { fs, queue, kernel: Kernel::default() }
+        Opened { fs, queue, kernel: Kernel::default(), last: None }
     }
 
     pub(crate) fn stop(&mut self) -> Ended {
