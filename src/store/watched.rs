@@ -60,11 +60,12 @@ impl<S: Store, W: Watch> Watched<S, W> {
         &self.store
     }
 
+    /// `call` is small: in the middle of a rename, calls are nested deep enough.
     async fn write(
         &self,
         key: &Key,
         old: Require,
-        call: impl Future<Output = Result<Stored>> + Send,
+        call: impl Future<Output = Result<Stored>> + Send + Unpin,
     ) -> Result<Stored> {
         let notice = self.watch.announce(std::slice::from_ref(key)).await;
         let answer = call.await;
@@ -99,29 +100,29 @@ impl<W: Watch> Watch for Arc<OnceLock<W>> {
 }
 
 impl<S: Store, W: Watch> Store for Watched<S, W> {
-    async fn head(&self, key: &Key) -> Result<Object> {
-        self.store.head(key).await
+    fn head(&self, key: &Key) -> impl Future<Output = Result<Object>> + Send {
+        self.store.head(key)
     }
 
-    async fn get(&self, key: &Key, get: Get) -> Result<Got> {
-        self.store.get(key, get).await
+    fn get(&self, key: &Key, get: Get) -> impl Future<Output = Result<Got>> + Send {
+        self.store.get(key, get)
     }
 
-    async fn list(&self, list: List) -> Result<Page> {
-        self.store.list(list).await
+    fn list(&self, list: List) -> impl Future<Output = Result<Page>> + Send {
+        self.store.list(list)
     }
 
     async fn put(&self, key: &Key, body: Bytes, headers: &Headers, require: Require) -> Result<Stored> {
-        self.write(key, require.clone(), self.store.put(key, body, headers, require)).await
+        self.write(key, require.clone(), Box::pin(self.store.put(key, body, headers, require))).await
     }
 
     async fn copy(&self, from: &Key, to: &Key, copy: Copy) -> Result<Stored> {
-        self.write(to, copy.require.clone(), self.store.copy(from, to, copy)).await
+        self.write(to, copy.require.clone(), Box::pin(self.store.copy(from, to, copy))).await
     }
 
     async fn delete(&self, key: &Key, require: Require) -> Result<()> {
         let notice = self.watch.announce(std::slice::from_ref(key)).await;
-        let answer = self.store.delete(key, require.clone()).await;
+        let answer = Box::pin(self.store.delete(key, require.clone())).await;
         if let Some(notice) = notice {
             notice.settle(told(key, &answer, |()| Change::Deleted { key: key.clone(), old: require }));
         }
@@ -130,7 +131,7 @@ impl<S: Store, W: Watch> Store for Watched<S, W> {
 
     async fn delete_many(&self, keys: &[Key]) -> Result<Vec<(Key, Error)>> {
         let notice = self.watch.announce(keys).await;
-        let failed = self.store.delete_many(keys).await?;
+        let failed = Box::pin(self.store.delete_many(keys)).await?;
         if let Some(notice) = notice {
             let has_failed = |key: &Key| failed.iter().any(|(other, _)| other == key);
             let change = |key: &Key| {
@@ -142,35 +143,35 @@ impl<S: Store, W: Watch> Store for Watched<S, W> {
         Ok(failed)
     }
 
-    async fn begin(&self, key: &Key, headers: &Headers) -> Result<Upload> {
-        self.store.begin(key, headers).await
+    fn begin(&self, key: &Key, headers: &Headers) -> impl Future<Output = Result<Upload>> + Send {
+        self.store.begin(key, headers)
     }
 
-    async fn part(&self, upload: &Upload, number: u32, body: Bytes) -> Result<Part> {
-        self.store.part(upload, number, body).await
+    fn part(&self, upload: &Upload, number: u32, body: Bytes) -> impl Future<Output = Result<Part>> + Send {
+        self.store.part(upload, number, body)
     }
 
-    async fn part_copy(
+    fn part_copy(
         &self,
         upload: &Upload,
         number: u32,
         from: &Key,
         range: Range<u64>,
         source: &ETag,
-    ) -> Result<Part> {
-        self.store.part_copy(upload, number, from, range, source).await
+    ) -> impl Future<Output = Result<Part>> + Send {
+        self.store.part_copy(upload, number, from, range, source)
     }
 
     async fn complete(&self, upload: &Upload, parts: &[Part], require: Require) -> Result<Stored> {
-        self.write(&upload.key, require.clone(), self.store.complete(upload, parts, require)).await
+        self.write(&upload.key, require.clone(), Box::pin(self.store.complete(upload, parts, require))).await
     }
 
-    async fn abort(&self, upload: &Upload) -> Result<()> {
-        self.store.abort(upload).await
+    fn abort(&self, upload: &Upload) -> impl Future<Output = Result<()>> + Send {
+        self.store.abort(upload)
     }
 
-    async fn uploads(&self, prefix: &str) -> Result<Vec<Upload>> {
-        self.store.uploads(prefix).await
+    fn uploads(&self, prefix: &str) -> impl Future<Output = Result<Vec<Upload>>> + Send {
+        self.store.uploads(prefix)
     }
 }
 
