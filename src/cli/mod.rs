@@ -6,6 +6,7 @@ mod argv;
 mod asked;
 mod background;
 mod cache;
+mod cdn;
 mod doctor;
 mod headers;
 pub mod help;
@@ -76,6 +77,9 @@ enum Command {
     /// Look after the cache of a mount
     #[command(subcommand)]
     Cache(CacheCommand),
+    /// Look after the CDN in front of a mount
+    #[command(subcommand)]
+    Cdn(cdn::CdnCommand),
     /// Check this host and its mounts, and say how to mend what is found
     #[command(after_help = doctor::CODES)]
     Doctor(doctor::DoctorArgs),
@@ -340,6 +344,7 @@ fn dispatch<E: Display>(args: &[OsString], mount: impl FnOnce(Options, Ready) ->
         Command::Pages(command) => pages::command(&command),
         Command::Adopt(command) => adopt::command(args, &command, &mut io::stdout().lock()),
         Command::Cache(command) => cache::command(&command, &mut io::stdout().lock()),
+        Command::Cdn(command) => cdn::command(&command, &mut io::stdout().lock()),
         Command::Warm(command) => warm::command(&command, &mut io::stdout().lock()),
         Command::Url(command) => url::command(&command, &mut io::stdout().lock()),
         Command::Headers(headers::HeadersCommand::Apply(command)) => {

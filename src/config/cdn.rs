@@ -1,101 +1,124 @@
-//! What the options say about the public: who may read, with which headers, at which URLs.
+//! The CDN of a mount, as `[[cdn]]` tables of its file say it. Secrets are never in them, only where they are.
 
-use std::{fs, path::Path, sync::Arc};
+use std::path::{Path, PathBuf};
 
-use super::{Error, given::Given, parse::Host};
-use crate::{
-    apps::preset,
-    cdn::{
-        policy::{
-            Exposure, Policy, Wishes, ahbe, file,
-            rule::{Field, Rule, is_value},
-        },
-        url::{Base, Family, Mapper},
-    },
-    model::{key::Prefix, withheld::Withheld},
-};
+use serde::Deserialize;
 
-/// Between URLs.
-const SEPARATOR: char = ';';
-/// What stands for no header.
-const NONE: &str = "none";
+use super::Error;
 
-/// All of it.
-pub(super) struct Cdn {
-    pub(super) headers: Arc<Policy>,
-    pub(super) urls: Arc<Mapper>,
-    pub(super) withheld: Withheld,
-    pub(super) acl: Option<String>,
+/// One table. What a vendor does not use, it refuses.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Cdn {
+    /// `http`, `cloudflare`, ...
+    pub vendor: String,
+    /// URLs that the keys of the bucket are appended to; `{path}` at the end: the path in the mount.
+    pub base: Texts,
+    /// URLs that the path in the mount is appended to: the site's own, where a cache stands before it.
+    pub site: Texts,
+    /// Addresses of one's own caches: `http://host[:port]`.
+    pub edges: Texts,
+    /// How one's own caches forget a directory: `never`, `star` or `ban`.
+    pub below: Option<String>,
+    /// Zone, distribution, endpoint or pull zone.
+    pub zone: Option<String>,
+    pub plan: Option<String>,
+    /// Base URL of the vendor's API, if it is not the usual one.
+    pub api: Option<String>,
+    /// Where the secret is.
+    pub token_file: Option<PathBuf>,
+    pub token_env: Option<String>,
+    pub token_credential: Option<String>,
+    /// Origins of pages that load fonts or draw images on a canvas.
+    pub origins: Texts,
+    /// Also forget what has a query.
+    pub queries: bool,
+    /// The edge keeps http and https apart.
+    pub schemes: bool,
+    /// Hosts that share the account.
+    pub hosts: Option<u32>,
+    /// More objects of one directory than that become the directory.
+    pub collapse_at: Option<usize>,
+    /// Seconds after which what was overwritten is purged again; 0: never.
+    pub repurge_after: Option<u64>,
+    /// A whole mount may be purged at once because much of it changed.
+    pub everything: bool,
 }
 
-pub(super) fn read(given: &mut Given, host: &Host, prefix: &Prefix, mountpoint: &Path) -> Result<Cdn, Error> {
-    // s3fs once wrote public_read.
-    let acl = given.text("acl")?.map(|acl| acl.replace('_', "-"));
-    let preset = preset::of(mountpoint);
-    let exposure = exposure(given, acl.as_deref(), preset)?;
-    let withheld = if exposure == Exposure::Private {
-        Withheld::all(prefix.clone())
-    } else {
-        let own = given.text("private")?;
-        let known = preset.into_iter().flat_map(|(_, rule)| rule.private).copied();
-        let patterns = own.as_deref().into_iter().chain(known.filter(|pattern| *pattern != "**"));
-        Withheld::some(prefix.clone(), patterns).map_err(|bad| Error::new(format!("option private: {bad}")))?
-    };
-    let mut rules: Vec<Rule> = common(given)?.into_iter().collect();
-    rules.extend(written(given, host)?);
-    let wishes = Wishes {
-        prefix: prefix.clone(),
-        exposure,
-        withheld: withheld.clone(),
-        rules,
-        inline_svg: given.is("inline_svg")?,
-        site: given.text("cache_tags")?,
-    };
-    let bases = [bases(given, "cdn_url", Family::Cdn)?, bases(given, "site_url", Family::Site)?].concat();
-    let urls = Mapper::new(prefix.clone(), bases);
-    Ok(Cdn { headers: Arc::new(Policy::new(wishes)), urls: Arc::new(urls), withheld, acl })
+/// One text, or several.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(from = "OneOrMany")]
+pub struct Texts(pub Vec<String>);
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum OneOrMany {
+    One(String),
+    Many(Vec<String>),
 }
 
-fn exposure(given: &Given, acl: Option<&str>, preset: Option<preset::Known>) -> Result<Exposure, Error> {
-    let public = acl.filter(|acl| acl.starts_with("public-"));
-    let private = preset.filter(|(_, rule)| rule.private.contains(&"**"));
-    match (given.one_word("exposure")?, public, private) {
-        (Some("private"), Some(acl), _) => {
-            Err(Error::new(format!("exposure=private and acl={acl} exclude each other")))
+impl From<OneOrMany> for Texts {
+    fn from(texts: OneOrMany) -> Self {
+        match texts {
+            OneOrMany::One(text) => Self(vec![text]),
+            OneOrMany::Many(texts) => Self(texts),
         }
-        (None, Some(acl), Some((app, rule))) => Err(Error::new(format!(
-            "acl={acl}: {app} keeps {} private; exposure=public says that this one is not",
-            rule.directory
-        ))),
-        (Some("private"), ..) | (None, None, Some(_)) => Ok(Exposure::Private),
-        _ => Ok(Exposure::Public),
     }
 }
 
-/// The rule that `cache_control` is.
-fn common(given: &Given) -> Result<Option<Rule>, Error> {
-    let Some(text) = given.text("cache_control")? else { return Ok(None) };
-    let value = (text != NONE).then_some(text);
-    if value.as_deref().is_some_and(|value| !is_value(value)) {
-        return Err(Error::new("cache_control: expected what a header can carry"));
-    }
-    Ok(Some(Rule { public: true, set: vec![(Field::CacheControl, value)], ..Rule::default() }))
+/// Where a secret is. It is read when it is used.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Place {
+    Nowhere,
+    File(PathBuf),
+    Variable(String),
+    /// A credential of the unit (systemd.exec(5)).
+    Credential(String),
 }
 
-fn written(given: &mut Given, host: &Host) -> Result<Vec<Rule>, Error> {
-    let Some(path) = given.path("headers")?.map(|path| host.dir.join(path)) else { return Ok(Vec::new()) };
-    let wrong = |why: &dyn std::fmt::Display| Error::new(format!("headers={}: {why}", path.display()));
-    let text = fs::read_to_string(&path).map_err(|err| wrong(&err))?;
-    if path.extension().is_some_and(|extension| extension == "toml") {
-        return file::parse(&text).map_err(|why| wrong(&why));
+impl Cdn {
+    /// Paths of the table are relative to the directory of the file.
+    #[must_use]
+    pub fn resolved(mut self, dir: &Path) -> Self {
+        self.token_file = self.token_file.map(|path| dir.join(path));
+        self
     }
-    let imported = ahbe::parse(&text).map_err(|why| wrong(&why))?;
-    given.warnings.extend(imported.warnings.iter().map(|why| format!("{}: {why}", path.display())));
-    Ok(imported.rules)
+
+    pub fn place(&self) -> Result<Place, Error> {
+        match (&self.token_file, &self.token_env, &self.token_credential) {
+            (None, None, None) => Ok(Place::Nowhere),
+            (Some(path), None, None) => Ok(Place::File(path.clone())),
+            (None, Some(name), None) => Ok(Place::Variable(name.clone())),
+            (None, None, Some(name)) if !name.is_empty() && !name.contains('/') => Ok(Place::Credential(name.clone())),
+            (None, None, Some(_)) => Err(Error::new("cdn: token_credential: expected the name of a credential")),
+            _ => {
+                Err(Error::new("cdn: only one of token_file, token_env and token_credential says where the secret is"))
+            }
+        }
+    }
 }
 
-fn bases(given: &Given, name: &str, family: Family) -> Result<Vec<Base>, Error> {
-    let text = given.text(name)?.unwrap_or_default();
-    let texts = text.split(SEPARATOR).map(str::trim).filter(|text| !text.is_empty());
-    texts.map(|text| Base::parse(text, family).map_err(|bad| Error::new(format!("{name}: {bad}")))).collect()
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::file::File;
+
+    #[test]
+    fn tables_are_read_with_the_rest_of_a_file() {
+        let text = "source = 'site'\n[options]\nuid = 33\n[[cdn]]\nvendor = 'http'\nbase = 'https://a.example'\nedges = ['http://10.0.0.1', 'http://10.0.0.2']\n[[cdn]]\nvendor = 'cloudflare'\ntoken_file = 'token'\n";
+        let file = File::parse(text).unwrap();
+        assert_eq!(file.cdn.len(), 2);
+        assert_eq!(file.cdn[0].base.0, ["https://a.example"]);
+        assert_eq!(file.cdn[0].edges.0.len(), 2);
+        let place = file.cdn[1].clone().resolved(Path::new("/etc/originfs")).place().unwrap();
+        assert_eq!(place, Place::File("/etc/originfs/token".into()));
+    }
+
+    #[test]
+    fn a_secret_in_the_file_is_refused() {
+        let err = File::parse("[[cdn]]\nvendor = 'cloudflare'\ntoken = 'abc'\n").unwrap_err().to_string();
+        assert!(err.contains("unknown field `token`"), "{err}");
+        let both = Cdn { token_env: Some("A".to_owned()), token_credential: Some("b".to_owned()), ..Cdn::default() };
+        assert!(both.place().is_err());
+    }
 }

@@ -1,10 +1,11 @@
 //! What a mount was asked to do, as checked values. Text becomes these in [`parse`], nowhere else.
 
-mod cdn;
+pub mod cdn;
 pub mod file;
 mod foreign;
 mod given;
 pub mod parse;
+mod public;
 mod rows;
 mod source;
 pub mod table;
@@ -39,6 +40,8 @@ pub struct Options {
     pub fs: FsOptions,
     pub cache: CacheOptions,
     pub mount: MountOptions,
+    /// The CDN that is to forget what changes; from the file of the mount.
+    pub cdn: Vec<cdn::Cdn>,
 }
 
 /// How to reach the bucket.

@@ -11,8 +11,8 @@ use sha2::{Digest, Sha256};
 use super::{
     CacheOptions, Checksum, Conflict, CredentialSource, Error, Exclusive, FsOptions, MountOptions, Options, Perms,
     S3Options,
-    cdn::{self, Cdn},
     given::{Given, Unknown, written},
+    public::{self, Public},
     source, value,
     words::Word,
 };
@@ -84,9 +84,9 @@ pub fn parse(request: &Request<'_>, host: &Host) -> Result<Parsed, Error> {
         return Err(Error::new("config: a file cannot name another one"));
     }
     let (bucket, prefix) = bucket(request.source, &mut given)?;
-    let cdn = cdn::read(&mut given, host, &prefix, request.mountpoint)?;
-    let s3 = s3(&mut given, host, &cdn)?;
-    let fs = fs(&mut given, host, cdn)?;
+    let public = public::read(&mut given, host, &prefix, request.mountpoint)?;
+    let s3 = s3(&mut given, host, &public)?;
+    let fs = fs(&mut given, host, public)?;
     let own =
         Own { bucket: &bucket, prefix: &prefix, mountpoint: request.mountpoint, endpoint: s3.endpoint.as_deref() };
     let cache = cache(&given, host, &own)?;
@@ -99,7 +99,8 @@ pub fn parse(request: &Request<'_>, host: &Host) -> Result<Parsed, Error> {
         log_file: given.path("log_file")?.map(|path| host.dir.join(path)),
         debug: given.is("debug")?,
     };
-    let options = Options { bucket, prefix, mountpoint: request.mountpoint.to_owned(), s3, fs, cache, mount };
+    let options =
+        Options { bucket, prefix, mountpoint: request.mountpoint.to_owned(), s3, fs, cache, mount, cdn: Vec::new() };
     Ok(Parsed { options, warnings: given.warnings, env: given.env })
 }
 
@@ -122,7 +123,7 @@ fn shown_source(source: &str, bucket: &str, prefix: &Prefix) -> String {
     }
 }
 
-fn s3(given: &mut Given, host: &Host, cdn: &Cdn) -> Result<S3Options, Error> {
+fn s3(given: &mut Given, host: &Host, public: &Public) -> Result<S3Options, Error> {
     let (endpoint, region) = service(given)?;
     let (sse, sse_kms_key_id) = encryption(given)?;
     let number = |name| Ok::<_, Error>(given.number(name)?.unwrap_or(1));
@@ -138,8 +139,8 @@ fn s3(given: &mut Given, host: &Host, cdn: &Cdn) -> Result<S3Options, Error> {
             _ => Checksum::Md5,
         },
         storage_class: given.text("storage_class")?.map(|class| class.to_ascii_uppercase()),
-        acl: cdn.acl.clone(),
-        withheld: cdn.withheld.clone(),
+        acl: public.acl.clone(),
+        withheld: public.withheld.clone(),
         sse,
         sse_kms_key_id,
         requester_pays: given.is("requester_pays")?,
@@ -225,7 +226,7 @@ fn encryption(given: &Given) -> Result<(Option<String>, Option<String>), Error> 
     Ok((Some(sse.to_owned()), key))
 }
 
-fn fs(given: &mut Given, host: &Host, cdn: Cdn) -> Result<FsOptions, Error> {
+fn fs(given: &mut Given, host: &Host, public: Public) -> Result<FsOptions, Error> {
     let stat_ttl = given.span("stat_ttl")?.unwrap_or(Duration::ZERO);
     let freshness = given.value("freshness", |text| value::freshness(text, stat_ttl))?.unwrap_or_default();
     if let (Some(word), Freshness::Strict | Freshness::Age(_)) = (given.word("stat_ttl"), freshness) {
@@ -251,8 +252,8 @@ fn fs(given: &mut Given, host: &Host, cdn: Cdn) -> Result<FsOptions, Error> {
         part_size: given.size("part_size")?.unwrap_or(0),
         upload_concurrency: given.number("upload_concurrency")?.and_then(|n| u16::try_from(n).ok()).unwrap_or(1),
         staging_size: given.size("staging_size")?,
-        headers: cdn.headers,
-        urls: cdn.urls,
+        headers: public.headers,
+        urls: public.urls,
     })
 }
 

@@ -120,6 +120,7 @@ impl Lab {
                 log_file: None,
                 debug: false,
             },
+            cdn: Vec::new(),
         };
         (self.change)(&mut options);
         options
@@ -130,7 +131,7 @@ impl Lab {
         let contents = Contents::open(Arc::clone(&self.store), &options.cache, self.runtime.handle().clone()).unwrap();
         let store = Arc::clone(&self.store);
         let (fs, queue) = Fs::new(store, contents, options.fs, options.prefix, Conditional::default());
-        Opened { fs, queue, kernel: Kernel::default() }
+        Opened { fs, queue, kernel: Kernel::default(), last: None }
     }
 
     pub(crate) fn stop(&mut self) -> Ended {
