@@ -1,7 +1,7 @@
 //! What is still to be purged, on the local disk: written before the bucket changes, so that neither a killed process nor
 //! a power loss between a write and its purge leaves an edge with what was there before. At least once.
 //!
-//! Lines in segments of about [`SEGMENT`] bytes. A segment goes when nothing in it is pending, so nothing is ever
+//! Lines in segments of about 1 MiB. A segment goes when nothing in it is pending, so nothing is ever
 //! rewritten. A line that was torn at the end of a segment is known by its sum.
 //!
 //! ```text

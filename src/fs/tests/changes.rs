@@ -45,7 +45,9 @@ impl Watch for Book {
 
     async fn announce(&self, keys: &[Key]) -> Option<Page> {
         if self.early {
-            keys.iter().for_each(|key| self.note("written", key));
+            for key in keys {
+                self.note("written", key);
+            }
             return None;
         }
         Some(Page(self.clone(), keys.to_owned()))

@@ -144,7 +144,7 @@ impl Edge {
         Ok(())
     }
 
-    /// As ngx_cache_purge: a path with what varies, or all below one with a star; 412 for what was not kept.
+    /// As `ngx_cache_purge`: a path with what varies, or all below one with a star; 412 for what was not kept.
     fn purge(&self, asked: &Asked) -> (u16, String, Vec<u8>) {
         let mut state = self.state();
         let before = state.kept.len();

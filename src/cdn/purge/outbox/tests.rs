@@ -76,7 +76,7 @@ async fn a_torn_line_loses_only_itself() {
     for len in 0..whole.len() {
         fs::write(&path, &whole[..len]).unwrap();
         let found = all(&Outbox::open(&dir.0).unwrap());
-        let lines = whole[..len].iter().filter(|byte| **byte == b'\n').count();
+        let lines = whole[..len].split(|byte| *byte == b'\n').count() - 1;
         // The line feed at the end of the second line tells nothing that its sum does not.
         let lines = if len + 1 == whole.len() { 2 } else { lines };
         let also = usize::from(whole.get(len) == Some(&b'\n') && len + 1 != whole.len());
@@ -131,7 +131,7 @@ async fn a_hundred_thousand_are_loaded_in_two_seconds_and_go_when_they_are_done(
     let begun = cpu_time();
     let outbox = Outbox::open(&dir.0).unwrap();
     let found = all(&outbox);
-    let took = cpu_time() - begun;
+    let took = cpu_time().saturating_sub(begun);
     assert_eq!(found.len() as u64, COUNT);
     println!("loading {COUNT} took {took:?}");
     assert!(took.as_secs() < 2, "{took:?}");

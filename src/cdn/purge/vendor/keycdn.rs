@@ -1,4 +1,4 @@
-//! KeyCDN: `DELETE /zones/purgeurl/{zone}.json` and `/zones/purgetag/{zone}.json`. <https://www.keycdn.com/api>
+//! `KeyCDN`: `DELETE /zones/purgeurl/{zone}.json` and `/zones/purgetag/{zone}.json`. <https://www.keycdn.com/api>
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
