@@ -7,6 +7,7 @@
 //!
 //! - [`cli`]: the command line.
 //! - [`adopt`]: what a directory holds goes into the bucket.
+//! - [`align`]: headers of objects that are there already.
 //! - [`apps`]: what PHP applications need, as values: directories, presets, plans.
 //! - [`doctor`]: checks of a host and its mounts, with a remedy for each finding.
 //! - [`model`]: values and decisions, no I/O.
@@ -19,6 +20,7 @@
 //! - [`mount`]: the life of a mount, from the checks before it to the uploads after it.
 
 pub mod adopt;
+pub mod align;
 pub mod apps;
 pub mod cache;
 pub mod cdn;

@@ -20,7 +20,7 @@ use nix::{
 use originfs::{
     config::{Checksum, CredentialSource, S3Options},
     error::{Error, Result},
-    model::key::Key,
+    model::{key::Key, withheld::Withheld},
     store::{
         Get, Got, Headers, List, Object, Require, Store,
         conformance::{Quirks, conforms},
@@ -81,6 +81,7 @@ impl Server {
             checksum: Checksum::Md5,
             storage_class: None,
             acl: None,
+            withheld: Withheld::default(),
             sse: None,
             sse_kms_key_id: None,
             requester_pays: false,

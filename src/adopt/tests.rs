@@ -132,6 +132,8 @@ fn options() -> FsOptions {
         part_size: PART,
         upload_concurrency: 4,
         staging_size: None,
+        headers: Arc::default(),
+        urls: Arc::default(),
     }
 }
 

@@ -166,6 +166,15 @@ pub fn preset(app: App) -> &'static Preset {
     PRESETS.iter().find(|preset| preset.app == app).expect("there is one for each")
 }
 
+/// A rule, and whose it is.
+pub type Known = (App, &'static Rule);
+
+/// What is known of a directory by the end of its path, where it is not known which application it belongs to.
+pub fn of(directory: &Path) -> Option<Known> {
+    let rules = App::ALL.into_iter().flat_map(|app| preset(app).rules.iter().map(move |rule| (app, rule)));
+    rules.filter(|(_, rule)| rule.ends(directory)).max_by_key(|(_, rule)| rule.directory.len())
+}
+
 impl Preset {
     /// What is known of a directory: by its own rule, or that of the nearest directory around it. One outside of the
     /// webroot is known by the end of its path.

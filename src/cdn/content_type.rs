@@ -53,7 +53,8 @@ pub fn with_charset<'a>(content_type: &'a str, head: &[u8]) -> Cow<'a, str> {
     }
 }
 
-fn is_text(content_type: &str) -> bool {
+/// Whether a file of this type is text.
+pub fn is_text(content_type: &str) -> bool {
     content_type.starts_with("text/")
         || content_type.ends_with("+json")
         || content_type.ends_with("+xml")

@@ -251,8 +251,18 @@ async fn adopter(site: &Site, command: &AdoptArgs) -> Result<Adopter<S3Store>, F
     })
 }
 
-fn site(args: &[OsString], command: &AdoptArgs) -> Result<Site, Failure> {
-    let (source, dir) = match command.place.as_slice() {
+/// A mount that a command is about, whether it is mounted or not.
+pub(super) struct Meant {
+    pub(super) source: String,
+    pub(super) dir: PathBuf,
+    pub(super) words: Vec<Word>,
+    pub(super) options: Options,
+}
+
+/// Source, directory and options of the mount of `place`, which is a directory or what `mount` takes. Without a source
+/// they are those of the configuration below `root`. `args`: this process, which may have to start again.
+pub(super) fn meant(args: &[OsString], place: &[OsString], given: &[String], root: &Path) -> Result<Meant, Failure> {
+    let (source, dir) = match place {
         [dir] => (None, dir),
         [source, dir] => (Some(source), dir),
         _ => return Err(Failure::usage("a directory is needed")),
@@ -262,13 +272,13 @@ fn site(args: &[OsString], command: &AdoptArgs) -> Result<Site, Failure> {
     let (source, env) = if let Some(source) = source {
         (source.to_string_lossy().into_owned(), Vec::new())
     } else {
-        let found = configured(&dir, &command.root).ok_or_else(|| {
+        let found = configured(&dir, root).ok_or_else(|| {
             Failure::usage(format!("neither fstab nor /etc/originfs has a mount of {}", dir.display()))
         })?;
         words.extend(words::split(&found.options).map_err(Failure::usage)?);
         (found.source, found.env)
     };
-    mount::add(&mut words, &command.options)?;
+    mount::add(&mut words, given)?;
     let asked::Asked { source, words, .. } = asked::complete(Some(&source), Some(&dir), words)?;
     // As for mount(8): fstab has words for others, too.
     let mut parsed = mount::prepare(&source, &dir, &words, Unknown::Warn)?;
@@ -280,7 +290,11 @@ fn site(args: &[OsString], command: &AdoptArgs) -> Result<Site, Failure> {
         return Err(Failure::system(format!("cannot start again: {err}")));
     }
     mount::warn(&parsed.warnings);
-    let options = parsed.options;
+    Ok(Meant { source, dir, words, options: parsed.options })
+}
+
+fn site(args: &[OsString], command: &AdoptArgs) -> Result<Site, Failure> {
+    let Meant { source, dir, words, options } = meant(args, &command.place, &command.options, &command.root)?;
     if options.fs.read_only && !command.dry_run {
         return Err(Failure::usage("a read-only mount (ro) adopts nothing"));
     }

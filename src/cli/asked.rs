@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::Failure;
-use crate::config::{file::File, words::Word};
+use crate::config::{cdn::Cdn, file::File, words::Word};
 
 /// Where, what and how, from all places together. The words of the file come first, so that others win.
 #[derive(Debug, Eq, PartialEq)]
@@ -11,6 +11,8 @@ pub(super) struct Asked {
     pub(super) source: String,
     pub(super) dir: PathBuf,
     pub(super) words: Vec<Word>,
+    /// The CDN in front of it; only a file can say that.
+    pub(super) cdn: Vec<Cdn>,
 }
 
 /// Completes a command line.
@@ -21,7 +23,7 @@ pub(super) fn complete(source: Option<&str>, dir: Option<&Path>, words: Vec<Word
             |what: &str| Failure::usage(format!("the following required arguments were not provided: {what}"));
         let source = source.ok_or_else(|| missing("<SOURCE> <DIR>"))?;
         let dir = dir.ok_or_else(|| missing("<DIR>"))?;
-        return Ok(Asked { source: source.to_owned(), dir: dir.to_owned(), words });
+        return Ok(Asked { source: source.to_owned(), dir: dir.to_owned(), words, cdn: Vec::new() });
     };
     // The file has a source, so what stands alone is the directory.
     let (source, dir) = match (source, dir) {
@@ -34,7 +36,9 @@ pub(super) fn complete(source: Option<&str>, dir: Option<&Path>, words: Vec<Word
 /// Completes a line of fstab, which mount(8) hands over with an `rw` that nobody wrote.
 pub(super) fn complete_line(source: &str, dir: &Path, words: Vec<Word>) -> Result<Asked, Failure> {
     let (path, mut words) = named(words)?;
-    let Some(path) = path else { return Ok(Asked { source: source.to_owned(), dir: dir.to_owned(), words }) };
+    let Some(path) = path else {
+        return Ok(Asked { source: source.to_owned(), dir: dir.to_owned(), words, cdn: Vec::new() });
+    };
     words.retain(|word| word.name != "rw");
     read(&path, Some(source), Some(dir), words)
 }
@@ -48,7 +52,8 @@ fn read(path: &Path, source: Option<&str>, dir: Option<&Path>, words: Vec<Word>)
     let base = path.parent().unwrap_or(Path::new("/"));
     let mut all = file.words(base).map_err(|err| Failure::usage(format!("{}: {err}", path.display())))?;
     all.extend(words);
-    Ok(Asked { source, dir, words: all })
+    let cdn = file.cdn.iter().map(|cdn| cdn.clone().resolved(base)).collect();
+    Ok(Asked { source, dir, words: all, cdn })
 }
 
 /// The file that the words name, the last one if several, and the other words.
@@ -82,7 +87,7 @@ mod tests {
         let path = file("all", "source = 'site:/a'\ndirectory = '/srv/a'\n[options]\nuid = 33\n");
         let asked = complete(None, None, vec![Word::flag("ro"), config(&path)]).unwrap();
         let words = vec![Word::new("uid", "33"), Word::flag("ro")];
-        assert_eq!(asked, Asked { source: "site:/a".into(), dir: "/srv/a".into(), words });
+        assert_eq!(asked, Asked { source: "site:/a".into(), dir: "/srv/a".into(), words, cdn: Vec::new() });
         let asked = complete(Some("/srv/b"), None, vec![config(&path)]).unwrap();
         assert_eq!((asked.source.as_str(), asked.dir.as_path()), ("site:/a", Path::new("/srv/b")));
         let asked = complete(Some("other"), Some(Path::new("/srv/b")), vec![config(&path)]).unwrap();

@@ -6,7 +6,9 @@ mod argv;
 mod asked;
 mod background;
 mod cache;
+mod cdn;
 mod doctor;
+mod headers;
 pub mod help;
 mod invalidate;
 mod job;
@@ -21,6 +23,7 @@ mod render;
 mod site;
 mod status;
 mod umount;
+mod url;
 mod warm;
 
 use std::{
@@ -64,11 +67,19 @@ enum Command {
     Adopt(adopt::AdoptArgs),
     /// Fetch what nobody has asked for yet: attributes and contents, as far as there is room for them
     Warm(WarmArgs),
+    /// Show where the public reads files
+    Url(url::UrlArgs),
+    /// Headers that the bucket keeps of each file
+    #[command(subcommand)]
+    Headers(headers::HeadersCommand),
     /// Forget what this host knows of paths and of all below them, so that the bucket is asked again
     Invalidate(InvalidateArgs),
     /// Look after the cache of a mount
     #[command(subcommand)]
     Cache(CacheCommand),
+    /// Look after the CDN in front of a mount
+    #[command(subcommand)]
+    Cdn(cdn::CdnCommand),
     /// Check this host and its mounts, and say how to mend what is found
     #[command(after_help = doctor::CODES)]
     Doctor(doctor::DoctorArgs),
@@ -333,7 +344,12 @@ fn dispatch<E: Display>(args: &[OsString], mount: impl FnOnce(Options, Ready) ->
         Command::Pages(command) => pages::command(&command),
         Command::Adopt(command) => adopt::command(args, &command, &mut io::stdout().lock()),
         Command::Cache(command) => cache::command(&command, &mut io::stdout().lock()),
+        Command::Cdn(command) => cdn::command(&command, &mut io::stdout().lock()),
         Command::Warm(command) => warm::command(&command, &mut io::stdout().lock()),
+        Command::Url(command) => url::command(&command, &mut io::stdout().lock()),
+        Command::Headers(headers::HeadersCommand::Apply(command)) => {
+            headers::command(args, &command, &mut io::stdout().lock())
+        }
         Command::Invalidate(command) => invalidate::command(&command, &mut io::stdout().lock()),
         Command::Doctor(command) => doctor::command(&command, &mut io::stdout().lock()),
         Command::DoctorPart => doctor::part(&mut io::stdin().lock(), &mut io::stdout().lock()),

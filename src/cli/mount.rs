@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Failure, HelperArgs, MountArgs, asked, background, complain, place, remount};
+use super::{Failure, HelperArgs, MountArgs, asked, background, cdn, complain, place, remount};
 use crate::{
     config::{
         Options, Unknown,
@@ -44,7 +44,9 @@ pub(super) fn command<E: Display>(
         words.push(Word::flag("foreground"));
     }
     let asked = asked::complete(command.source.as_deref(), command.dir.as_deref(), words)?;
-    let parsed = prepare(&asked.source, &asked.dir, &asked.words, Unknown::Refuse)?;
+    let mut parsed = prepare(&asked.source, &asked.dir, &asked.words, Unknown::Refuse)?;
+    parsed.options.cdn = asked.cdn;
+    cdn::check(&parsed.options)?;
     serve(args, parsed, mount)
 }
 
@@ -63,7 +65,9 @@ pub(super) fn helper<E: Display>(
         return remount::command(&asked);
     }
     let unknown = if command.sloppy { Unknown::Warn } else { Unknown::Refuse };
-    let parsed = prepare(&asked.source, &asked.dir, &asked.words, unknown)?;
+    let mut parsed = prepare(&asked.source, &asked.dir, &asked.words, unknown)?;
+    parsed.options.cdn = asked.cdn;
+    cdn::check(&parsed.options)?;
     if command.fake {
         warn(&parsed.warnings);
         return Ok(());

@@ -49,6 +49,9 @@ pub(super) fn text(status: &Status, now: i64) -> String {
         .weaker
         .iter()
         .for_each(|line| write!(text, "\n  {:<12} {line}", "weaker").expect("a string takes everything"));
+    for line in status.purging.iter().flat_map(super::cdn::vendor_lines) {
+        write!(text, "\n  {:<12} {line}", "cdn").expect("a string takes everything");
+    }
     status.calls.iter().for_each(|call| text.push_str(&flight(call)));
     text
 }
@@ -153,7 +156,7 @@ mod tests {
     use super::*;
     use crate::telemetry::{
         counters::Requests,
-        status::{Cache, Failure, Mount, Passthrough, Staging},
+        status::{Cache, Failure, Mount, Passthrough, Purging, Staging},
     };
 
     #[test]
@@ -224,6 +227,8 @@ mod tests {
                 }),
             },
             hidden_keys: 0,
+            purging: vec![Purging { vendor: "cloudflare".into(), items: 3, requests: 1, ..Purging::default() }],
+            purges_pending: 0,
         };
         let expect = "site:/a on /m
   process      7, version 0.1.0, up 1 min 0 s
@@ -241,6 +246,7 @@ mod tests {
   hidden keys  0
   in flight    1
   weaker       exclusive=open: no
+  cdn          cloudflare: 0 waiting; 3 purged in 1 requests, 0 errors
            2 s GetObject               \"a/b\\n.jpg\"";
         assert_eq!(text(&status, 1_060), expect);
     }

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// A mount answers from memory; one that does not within this is stuck.
-const ANSWER_WAIT: Duration = Duration::from_secs(5);
+pub(super) const ANSWER_WAIT: Duration = Duration::from_secs(5);
 
 pub(super) fn command(command: &StatusArgs, out: &mut impl Write) -> Result<(), Failure> {
     let sockets = control::directory().map_err(Failure::system)?;

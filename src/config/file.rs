@@ -11,6 +11,7 @@ use toml::Value;
 
 use super::{
     Error,
+    cdn::Cdn,
     table::{self, Kind},
     words::Word,
 };
@@ -24,6 +25,8 @@ pub struct File {
     pub directory: Option<PathBuf>,
     /// The webroot of the site for which `originfs apply` wrote the file.
     pub site: Option<PathBuf>,
+    /// The CDN in front of the mount.
+    pub cdn: Vec<Cdn>,
     /// Those of a mount, under the names that they have after `-o`.
     options: BTreeMap<String, Value>,
 }

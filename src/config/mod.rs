@@ -1,9 +1,11 @@
 //! What a mount was asked to do, as checked values. Text becomes these in [`parse`], nowhere else.
 
+pub mod cdn;
 pub mod file;
 mod foreign;
 mod given;
 pub mod parse;
+mod public;
 mod rows;
 mod source;
 pub mod table;
@@ -12,13 +14,14 @@ mod tests;
 mod value;
 pub mod words;
 
-use std::{error, fmt, path::PathBuf, time::Duration};
+use std::{error, fmt, path::PathBuf, sync::Arc, time::Duration};
 
 pub use given::Unknown;
 
 use crate::{
+    cdn::{policy::Policy, url::Mapper},
     freshness::Freshness,
-    model::{key::Prefix, patterns::Patterns},
+    model::{key::Prefix, patterns::Patterns, withheld::Withheld},
 };
 
 /// A number of bytes as people write it: `16MiB`, `1G`, or a bare number.
@@ -37,6 +40,8 @@ pub struct Options {
     pub fs: FsOptions,
     pub cache: CacheOptions,
     pub mount: MountOptions,
+    /// The CDN that is to forget what changes; from the file of the mount.
+    pub cdn: Vec<cdn::Cdn>,
 }
 
 /// How to reach the bucket.
@@ -53,6 +58,8 @@ pub struct S3Options {
     pub storage_class: Option<String>,
     /// Canned ACL for every object written (`public-read`, ...). `None`: the header is not sent.
     pub acl: Option<String>,
+    /// Objects that get no ACL which lets the public read.
+    pub withheld: Withheld,
     /// `AES256` or `aws:kms`.
     pub sse: Option<String>,
     pub sse_kms_key_id: Option<String>,
@@ -129,6 +136,10 @@ pub struct FsOptions {
     /// Bytes of one file being written that stay on the local disk, as far as they can go. `None`: all, while there is
     /// room.
     pub staging_size: Option<u64>,
+    /// Which headers files get.
+    pub headers: Arc<Policy>,
+    /// Which URLs they have.
+    pub urls: Arc<Mapper>,
 }
 
 /// Whose permissions a file shows.

@@ -12,6 +12,7 @@ use super::{
     CacheOptions, Checksum, Conflict, CredentialSource, Error, Exclusive, FsOptions, MountOptions, Options, Perms,
     S3Options,
     given::{Given, Unknown, written},
+    public::{self, Public},
     source, value,
     words::Word,
 };
@@ -83,8 +84,9 @@ pub fn parse(request: &Request<'_>, host: &Host) -> Result<Parsed, Error> {
         return Err(Error::new("config: a file cannot name another one"));
     }
     let (bucket, prefix) = bucket(request.source, &mut given)?;
-    let s3 = s3(&mut given, host)?;
-    let fs = fs(&mut given, host)?;
+    let public = public::read(&mut given, host, &prefix, request.mountpoint)?;
+    let s3 = s3(&mut given, host, &public)?;
+    let fs = fs(&mut given, host, public)?;
     let own =
         Own { bucket: &bucket, prefix: &prefix, mountpoint: request.mountpoint, endpoint: s3.endpoint.as_deref() };
     let cache = cache(&given, host, &own)?;
@@ -97,7 +99,8 @@ pub fn parse(request: &Request<'_>, host: &Host) -> Result<Parsed, Error> {
         log_file: given.path("log_file")?.map(|path| host.dir.join(path)),
         debug: given.is("debug")?,
     };
-    let options = Options { bucket, prefix, mountpoint: request.mountpoint.to_owned(), s3, fs, cache, mount };
+    let options =
+        Options { bucket, prefix, mountpoint: request.mountpoint.to_owned(), s3, fs, cache, mount, cdn: Vec::new() };
     Ok(Parsed { options, warnings: given.warnings, env: given.env })
 }
 
@@ -120,7 +123,7 @@ fn shown_source(source: &str, bucket: &str, prefix: &Prefix) -> String {
     }
 }
 
-fn s3(given: &mut Given, host: &Host) -> Result<S3Options, Error> {
+fn s3(given: &mut Given, host: &Host, public: &Public) -> Result<S3Options, Error> {
     let (endpoint, region) = service(given)?;
     let (sse, sse_kms_key_id) = encryption(given)?;
     let number = |name| Ok::<_, Error>(given.number(name)?.unwrap_or(1));
@@ -136,8 +139,8 @@ fn s3(given: &mut Given, host: &Host) -> Result<S3Options, Error> {
             _ => Checksum::Md5,
         },
         storage_class: given.text("storage_class")?.map(|class| class.to_ascii_uppercase()),
-        // s3fs once wrote public_read.
-        acl: given.text("acl")?.map(|acl| acl.replace('_', "-")),
+        acl: public.acl.clone(),
+        withheld: public.withheld.clone(),
         sse,
         sse_kms_key_id,
         requester_pays: given.is("requester_pays")?,
@@ -223,7 +226,7 @@ fn encryption(given: &Given) -> Result<(Option<String>, Option<String>), Error> 
     Ok((Some(sse.to_owned()), key))
 }
 
-fn fs(given: &mut Given, host: &Host) -> Result<FsOptions, Error> {
+fn fs(given: &mut Given, host: &Host, public: Public) -> Result<FsOptions, Error> {
     let stat_ttl = given.span("stat_ttl")?.unwrap_or(Duration::ZERO);
     let freshness = given.value("freshness", |text| value::freshness(text, stat_ttl))?.unwrap_or_default();
     if let (Some(word), Freshness::Strict | Freshness::Age(_)) = (given.word("stat_ttl"), freshness) {
@@ -249,6 +252,8 @@ fn fs(given: &mut Given, host: &Host) -> Result<FsOptions, Error> {
         part_size: given.size("part_size")?.unwrap_or(0),
         upload_concurrency: given.number("upload_concurrency")?.and_then(|n| u16::try_from(n).ok()).unwrap_or(1),
         staging_size: given.size("staging_size")?,
+        headers: public.headers,
+        urls: public.urls,
     })
 }
 

@@ -1,6 +1,10 @@
 //! The rows of the [`table`](super::table): data alone.
 
+mod cdn;
+
 use std::time::Duration;
+
+pub(super) use cdn::CDN;
 
 use super::table::{
     Kind::{self, Flag, Freshness, Group, Mode, Number, Path, Size, Span, Text, User, Word},

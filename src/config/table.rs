@@ -115,11 +115,12 @@ pub struct Section {
 }
 
 /// All rows, in the order in which they are shown.
-pub fn sections() -> [Section; 5] {
+pub fn sections() -> [Section; 6] {
     [
         Section { title: "Bucket", rows: rows::BUCKET },
         Section { title: "Files", rows: rows::FILES },
         Section { title: "Transfers", rows: rows::TRANSFERS },
+        Section { title: "CDN", rows: rows::CDN },
         Section { title: "Cache", rows: rows::CACHE },
         Section { title: "Mount", rows: rows::MOUNT },
     ]

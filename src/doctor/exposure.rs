@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use super::finding::{Finding, about};
-use crate::apps::{App, preset};
+use crate::apps::preset;
 
 /// Whether a request without credentials got through.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -54,9 +54,7 @@ impl Expected {
         if acl == Some("private") {
             expected.private = Some("acl=private".to_owned());
         }
-        let rules = App::ALL.into_iter().flat_map(|app| preset::preset(app).rules.iter().map(move |rule| (app, rule)));
-        let fitting = rules.filter(|(_, rule)| dir.is_some_and(|dir| rule.ends(dir)));
-        let Some((app, rule)) = fitting.max_by_key(|(_, rule)| rule.directory.len()) else { return expected };
+        let Some((app, rule)) = dir.and_then(preset::of) else { return expected };
         for &pattern in rule.private {
             if pattern == "**" {
                 expected.private = Some(format!("{} of {app}", rule.directory));

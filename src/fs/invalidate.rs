@@ -13,6 +13,7 @@ use crate::{
         attr::Kind,
         key::{Key, Name},
         tree::Tree,
+        version::ETag,
     },
     store::Store,
 };
@@ -42,6 +43,11 @@ impl<S: Store> Fs<S> {
             key.push_str(name.as_str());
         }
         if key.len() < crate::model::key::KEY_MAX { Ok(Key::new(&key)) } else { Err(Error::NameTooLong) }
+    }
+
+    /// What the bucket has at a key, whatever is remembered here. Fails with `NotFound`.
+    pub async fn etag_of(&self, key: &Key) -> Result<ETag> {
+        Ok(self.store.head(key).await?.version.etag)
     }
 
     /// A key of this mount as a path from its root.

@@ -3,7 +3,7 @@
 use std::{ffi::OsStr, sync::Arc, time::Instant};
 
 use crate::{
-    cdn::content_type,
+    cdn::content_type::UNKNOWN,
     config::{FsOptions, Perms},
     freshness::listing::Listing,
     model::{
@@ -166,15 +166,24 @@ pub(super) fn keep_times(options: &FsOptions, headers: &mut Headers, attr: &Attr
     }
 }
 
-/// The headers of an object whose directory is renamed, or with [`Extent::Tree`] of the marker of that directory. The last
-/// component of the key stays, and with it the type.
-pub(super) fn moved_headers(options: &FsOptions, source: &Object, extent: Extent) -> Headers {
+/// Whether an object is a file with content, and no link, device or directory.
+pub(crate) fn is_file(options: &FsOptions, object: &Object) -> bool {
+    file_attr(options, object).kind == Kind::File
+}
+
+/// Puts into the headers of a copy of an object onto itself the time that the object shows.
+pub(crate) fn keep_mtime(options: &FsOptions, headers: &mut Headers, object: &Object) {
+    keep_times(options, headers, &file_attr(options, object));
+}
+
+/// The headers of an object whose directory is renamed, or with [`Extent::Tree`] of the marker of that directory.
+pub(super) fn moved_headers(options: &FsOptions, source: &Object, names: (&Key, &Key), extent: Extent) -> Headers {
     let attr = file_attr(options, source);
     let attr = match extent {
         Extent::Tree => changed(options, attr, crate::clock::wall()),
         Extent::Object => attr,
     };
-    let mut headers = source.headers.clone();
+    let mut headers = renamed_headers(options, source, names, None);
     keep_times(options, &mut headers, &attr);
     headers
 }
@@ -196,13 +205,13 @@ pub(super) fn written(options: &FsOptions, attr: Attr, now: Time) -> Attr {
     }
 }
 
-/// The headers of a new object: type by name (and by `head`, its first bytes), metadata from `attr`.
+/// The headers of a new object: those of its name (and of `head`, its first bytes), metadata from `attr`.
 pub(crate) fn new_headers(options: &FsOptions, key: &Key, attr: &Attr, head: &[u8]) -> Headers {
     let mut headers = Headers::default();
     match attr.kind {
         Kind::Dir => headers.content_type = Some(DIR_TYPE.to_owned()),
-        Kind::File => set_type(&mut headers, key, head),
-        _ => headers.content_type = Some(content_type::UNKNOWN.to_owned()),
+        Kind::File => options.headers.dress(&mut headers, key, attr.size, head),
+        _ => headers.content_type = Some(UNKNOWN.to_owned()),
     }
     metadata::write(&mut headers.user, attr, keep(options));
     headers
@@ -211,26 +220,29 @@ pub(crate) fn new_headers(options: &FsOptions, key: &Key, attr: &Attr, head: &[u
 /// What s3fs, Nextcloud and consoles know as a directory.
 const DIR_TYPE: &str = "application/x-directory";
 
-/// The headers of an object under a new name: the type follows the name where the name tells one; all else stays.
-pub(super) fn renamed_headers(headers: &Headers, to: &Key) -> Headers {
-    let mut renamed = headers.clone();
-    let (by_name, encoding) = content_type::headers_for(last(to));
-    let kept = headers.content_type.as_deref().map_or("", |text| text.split(';').next().unwrap_or("").trim());
-    if by_name != content_type::UNKNOWN && by_name != kept {
-        renamed.content_type = Some(by_name.to_owned());
-        renamed.content_encoding = encoding.map(str::to_owned).or(renamed.content_encoding);
+/// The headers of an object under a new name: what the names say of it follows, all else stays. `head`: the first bytes, if
+/// they are at hand.
+pub(super) fn renamed_headers(
+    options: &FsOptions,
+    source: &Object,
+    names: (&Key, &Key),
+    head: Option<&[u8]>,
+) -> Headers {
+    let mut headers = source.headers.clone();
+    if !names.0.is_marker() && is_file(options, source) {
+        options.headers.redress(&mut headers, names, source.version.size, head);
     }
-    renamed
+    headers
 }
 
-fn set_type(headers: &mut Headers, key: &Key, head: &[u8]) {
-    let (by_name, encoding) = content_type::headers_for(last(key));
-    headers.content_type = Some(content_type::with_charset(by_name, head).into_owned());
-    headers.content_encoding = encoding.map(str::to_owned);
-}
-
-fn last(key: &Key) -> &str {
-    key.as_str().rsplit('/').next().unwrap_or_default()
+/// Whether two objects have the same headers, those of the file apart.
+pub(super) fn is_dressed_alike(one: &Headers, other: &Headers) -> bool {
+    let fields = |headers: &Headers| {
+        let Headers { content_type, cache_control, content_disposition, content_encoding, content_language, .. } =
+            headers.clone();
+        (content_type, cache_control, content_disposition, content_encoding, content_language, headers.expires.clone())
+    };
+    fields(one) == fields(other)
 }
 
 /// The time that a change gets: whole seconds, as the bucket keeps them, unless the mount keeps more.

@@ -48,6 +48,7 @@ mod special;
 mod stream;
 mod tickets;
 pub mod types;
+pub mod urls;
 mod warm;
 mod write;
 mod xattr;
@@ -56,7 +57,7 @@ mod xattr;
 mod tests;
 
 // What is not written through a mount, and must be the same as if it were.
-pub(crate) use known::{SYMLINK_MODE, blank, new_headers, stamp};
+pub(crate) use known::{SYMLINK_MODE, blank, is_file, keep_mtime, new_headers, stamp};
 
 use std::{
     fmt,

@@ -135,7 +135,9 @@ impl<S: Store> Fs<S> {
             store: std::sync::Arc::clone(&self.store),
             lanes: std::sync::Arc::clone(&self.lanes),
             conditional: self.conditional(),
-            dress: std::sync::Arc::new(move |source, extent| known::moved_headers(&options, source, extent)),
+            dress: std::sync::Arc::new(move |source, names, extent| {
+                known::moved_headers(&options, source, names, extent)
+            }),
         }
     }
 

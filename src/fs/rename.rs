@@ -220,7 +220,8 @@ impl<S: Store> Fs<S> {
         for _ in 0..TRIES {
             let object = self.store.head(&from.key).await?;
             let attr = known::changed(&self.options, known::file_attr(&self.options, &object), clock::wall());
-            let mut headers = known::renamed_headers(&object.headers, &to.key);
+            let head = self.head_at_hand(&from.key, &object.version);
+            let mut headers = known::renamed_headers(&self.options, &object, (&from.key, &to.key), head.as_deref());
             known::keep_times(&self.options, &mut headers, &attr);
             let can =
                 if object.version.size > SINGLE_MAX { self.conditional().complete } else { self.conditional().copy };

@@ -22,7 +22,7 @@ use crate::{
     },
 };
 
-/// Bytes at the start of a file that decide its charset.
+/// Bytes at the start of a file that decide about its headers.
 pub(super) const HEAD: u64 = 64 << 10;
 /// Bytes that are copied from the content below into staging at a time.
 pub(super) const STEP: u64 = 1 << 20;
@@ -75,8 +75,9 @@ impl<S: Store> Fs<S> {
         if base.version.size > SINGLE_MAX || !(guard.any() || fresh) {
             return Ok(None);
         }
-        let head = self.contents.try_read(&base.content, 0..HEAD.min(dirty.size), &Readahead::default());
-        let head = head.unwrap_or_default();
+        // They decide about the headers. If they cannot be read, whoever sends all of it finds out why.
+        let head = self.contents.read(&base.content, 0..HEAD.min(dirty.size), &Arc::default()).await;
+        let Ok(head) = head else { return Ok(None) };
         let headers = self.guarded_headers(key, &attr, &head, guard);
         let require = if fresh { Require::Absent } else { Require::Anything };
         let source = Some(base.version.etag.clone());
@@ -108,8 +109,15 @@ impl<S: Store> Fs<S> {
         if away && stream.as_ref().is_none_or(|stream| stream.upload.key != *key) {
             return Err(Error::unavailable("some of its bytes are in an upload for another name"));
         }
-        let fits =
-            |stream: &Stream| stream.upload.key == *key && (away || same_headers(&stream.attr, &attr, dirty.time_set));
+        let dressed = match stream {
+            Some(_) if !away => Some(self.named_headers(key, &attr, &self.read_head(dirty).await?)),
+            _ => None,
+        };
+        let fits = |stream: &Stream| {
+            let same = |wanted| known::is_dressed_alike(&stream.headers, wanted);
+            let alike = same_headers(&stream.attr, &attr, dirty.time_set) && dressed.as_ref().is_none_or(same);
+            stream.upload.key == *key && (away || alike)
+        };
         if let Some(begun) = stream.as_mut() {
             let sent =
                 if fits(begun) { self.send_rest(key, dirty, begun, &whole, attr, guard).await } else { Ok(None) };
@@ -198,8 +206,7 @@ impl<S: Store> Fs<S> {
     }
 
     async fn begin(&self, key: &Key, dirty: &Dirty, attr: Attr) -> Result<Stream> {
-        let head = self.read_pieces(dirty, 0..HEAD, &Readahead::default()).await?;
-        let headers = self.named_headers(key, &attr, &head);
+        let headers = self.named_headers(key, &attr, &self.read_head(dirty).await?);
         Stream::begin(&*self.store, &self.lanes, key, &headers, attr).await
     }
 
@@ -273,6 +280,19 @@ impl<S: Store> Fs<S> {
         let headers = self.named_headers(key, attr, head);
         guard.sent.extend(headers.user.get(OPERATION).cloned());
         headers
+    }
+
+    async fn read_head(&self, dirty: &Dirty) -> Result<Bytes> {
+        self.read_pieces(dirty, 0..HEAD.min(dirty.size), &Readahead::default()).await
+    }
+
+    /// The first bytes of an object, if they are here.
+    pub(super) fn head_at_hand(&self, key: &Key, version: &Version) -> Option<Bytes> {
+        if !self.contents.has(key, version) {
+            return None;
+        }
+        let content = self.contents.get(key, version);
+        self.contents.try_read(&content, 0..HEAD.min(version.size), &Readahead::default())
     }
 
     /// Fetches what the file still takes from the object below it, so that staging is whole.

@@ -64,17 +64,20 @@ impl<S: Store> Fs<S> {
             let Some(dirty) = &state.dirty else { return };
             // One byte beyond the part proves that it is not the last, and that one PUT would not do.
             let complete = dirty.base.is_none() && dirty.size > range.end && dirty.staging.here().covers(&range);
-            if !complete || dirty.exclusive {
+            // The headers go with the first part.
+            let settled = stream.is_some() || self.options.headers.is_settled(dirty.size);
+            if !complete || dirty.exclusive || !settled {
                 return;
             }
-            if stream.is_some() { None } else { Some(dirty.staging.read(0..HEAD.min(dirty.size)).unwrap_or_default()) }
+            let head = || dirty.staging.read(0..HEAD.min(dirty.size)).unwrap_or_default();
+            stream.is_none().then(|| (head(), dirty.size))
         };
         // The key must stay what it is: parts for another would be worth nothing.
         let Some(_names) = self.try_share_node(file.id) else { return };
         // Without a name it was unlinked, and goes nowhere.
         let Some(key) = self.tree().key(file.id) else { return };
-        if let Some(head) = head {
-            let headers = self.named_headers(&key, &attr, &head);
+        if let Some((head, size)) = head {
+            let headers = self.named_headers(&key, &Attr { size, ..attr }, &head);
             match Stream::begin(&*self.store, &self.lanes, &key, &headers, attr).await {
                 Ok(begun) => *stream = Some(begun),
                 Err(err) => return log::info!("{key} is not sent while it is written: {err}"),

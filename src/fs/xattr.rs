@@ -1,4 +1,4 @@
-//! Extended attributes: what the bucket says of an object, read-only.
+//! Extended attributes: what the bucket says of an object, and where the public reads it. Read-only.
 
 use std::{ffi::OsStr, fmt::Write};
 
@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::{Fs, types::NodeId};
 use crate::{
+    cdn::url::{self, Token},
     error::{Error, Result},
     model::{attr::Kind, key::Key, version::Version},
     store::Store,
@@ -14,14 +15,21 @@ use crate::{
 const KEY: &str = "user.s3.key";
 const ETAG: &str = "user.s3.etag";
 const MODIFIED: &str = "user.s3.last_modified";
+/// Where the public reads it, the same for this version alone, and what tells that from others.
+const URL: &str = "user.cdn.url";
+const VURL: &str = "user.cdn.vurl";
+const VERSION: &str = "user.cdn.version";
 
 impl<S: Store> Fs<S> {
     pub async fn getxattr(&self, id: NodeId, name: &OsStr) -> Result<Bytes> {
         let name = name.to_str().ok_or(Error::NoAttr)?;
-        if ![KEY, ETAG, MODIFIED].contains(&name) {
+        if ![KEY, ETAG, MODIFIED, URL, VURL, VERSION].contains(&name) {
             return Err(Error::NoAttr);
         }
         let (key, version) = self.object_of(id)?;
+        if [URL, VURL, VERSION].contains(&name) {
+            return self.public(name, &key, version.as_ref()).map(Bytes::from).ok_or(Error::NoAttr);
+        }
         if name == KEY {
             return Ok(Bytes::copy_from_slice(key.as_str().as_bytes()));
         }
@@ -42,12 +50,31 @@ impl<S: Store> Fs<S> {
         if self.is_own(id) {
             return Ok(Bytes::new());
         }
-        let (_, version) = self.object_of(id)?;
+        let (key, version) = self.object_of(id)?;
         let mut names = format!("{KEY}\0");
         if version.is_some() {
             write!(names, "{ETAG}\0{MODIFIED}\0").expect("strings take everything");
         }
+        for name in [URL, VURL, VERSION] {
+            if self.public(name, &key, version.as_ref()).is_some() {
+                write!(names, "{name}\0").expect("strings take everything");
+            }
+        }
         Ok(names.into())
+    }
+
+    /// Of what the bucket has confirmed, and the public may read.
+    fn public(&self, name: &str, key: &Key, version: Option<&Version>) -> Option<String> {
+        if key.is_marker() || key.as_str().is_empty() {
+            return None;
+        }
+        let urls = &self.options.urls;
+        let url = || urls.public(key).filter(|_| self.options.headers.is_public(key));
+        match name {
+            URL => url(),
+            VURL => Some(url::versioned(&url()?, &Token::of(version?))),
+            _ => Some(Token::of(version?).to_string()),
+        }
     }
 
     fn object_of(&self, id: NodeId) -> Result<(Key, Option<Version>)> {

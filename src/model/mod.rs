@@ -8,3 +8,4 @@ pub mod rename;
 pub mod selection;
 pub mod tree;
 pub mod version;
+pub mod withheld;

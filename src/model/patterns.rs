@@ -89,7 +89,8 @@ impl List {
         self.0.is_empty()
     }
 
-    fn covers(&self, path: &str) -> bool {
+    /// Whether one of them is about `path`, or about a directory above it.
+    pub fn covers(&self, path: &str) -> bool {
         let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
         !self.0.is_empty() && ends.into_iter().any(|end| self.0.iter().any(|glob| glob.matches(&path[..end])))
     }

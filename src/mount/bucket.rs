@@ -2,14 +2,14 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock},
     time::Duration,
 };
 
 use tokio::{runtime::Handle, time::timeout};
 
 use super::{
-    Ended, MountError, Opened,
+    Ended, Last, MountError, Opened, cdn,
     probing::{self, Findings},
     reach::reach,
     run,
@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     cache::{Contents, OpenError},
+    cdn::purge::purger::Purger,
     clock,
     config::{CacheOptions, Options},
     fs::Fs,
@@ -29,6 +30,7 @@ use crate::{
     store::{
         probe::{Conditional, Support},
         s3::S3Store,
+        watched::Watched,
     },
     telemetry::{
         Telemetry, control,
@@ -59,7 +61,7 @@ const STRAYS_MAX: usize = 100_000;
 /// none.
 const SWEEP_PAUSE: Duration = Duration::from_secs(10);
 
-type Bucket = Counted<S3Store>;
+type Bucket = Watched<Counted<S3Store>, Arc<OnceLock<Arc<Purger>>>>;
 
 /// Mounts the bucket of `options` and serves until a signal or an unmount ends it; see [`run`].
 pub fn mount(options: &Options, ready: impl FnOnce(Result<(), &MountError>)) -> Result<Ended, MountError> {
@@ -88,11 +90,18 @@ async fn open(options: &Options) -> Result<Opened<Bucket>, MountError> {
     let store = S3Store::connect(&options.bucket, &options.s3).await.map_err(MountError::Bucket)?;
     let reached = reach(options.mount.nofail, async || store.check(prefix).await).await?;
     let telemetry = Arc::new(Telemetry::default());
-    let store = Arc::new(Counted::new(store, Arc::clone(&telemetry)));
+    let counted = Arc::new(Counted::new(store, Arc::clone(&telemetry)));
+    let watch = Arc::new(OnceLock::new());
+    let store = Arc::new(Watched::new(counted, Arc::clone(&watch)));
     let contents = succeed(&store, &options.cache).await?;
+    // The cache directory is ours from here on, and nothing was changed yet.
+    let purger = cdn::open(options)?;
+    if let Some(purger) = &purger {
+        drop(watch.set(Arc::clone(purger)));
+    }
     // Its directory keeps what was found the last time.
     let (findings, due) =
-        if reached { probing::ask(store.store(), options).await } else { (Findings::default(), false) };
+        if reached { probing::ask(store.store().store(), options).await } else { (Findings::default(), false) };
     let found = Arc::new(Mutex::new(findings));
     let conditional = findings.conditional;
     let (fs, queue) =
@@ -119,19 +128,21 @@ async fn open(options: &Options) -> Result<Opened<Bucket>, MountError> {
         tokio::spawn(sweep(Arc::clone(&fs)));
     }
     let kernel = Kernel::default();
-    let source = Source { options: options.clone(), since: clock::wall().sec, telemetry, contents, found };
+    let since = clock::wall().sec;
+    let source = Source { options: options.clone(), since, telemetry, contents, found, purger: purger.clone() };
     tell(source, Arc::clone(&fs), kernel.clone());
-    Ok(Opened { fs, queue, kernel })
+    let last = purger.map(|purger| Last::new(cdn::drain(purger)));
+    Ok(Opened { fs, queue, kernel, last })
 }
 
 /// After a mount without the bucket: waits for it, and makes up for what was left out.
 async fn heal(fs: Arc<Fs<Bucket>>, store: Arc<Bucket>, options: Options, found: Arc<Mutex<Findings>>) {
-    while let Err(err) = store.store().check(options.prefix.as_str()).await {
+    while let Err(err) = store.store().store().check(options.prefix.as_str()).await {
         log::debug!("the bucket cannot be reached yet: {err}");
         tokio::time::sleep(HEAL_PAUSE).await;
     }
     log::info!("the bucket is reached");
-    let (findings, due) = probing::ask(store.store(), &options).await;
+    let (findings, due) = probing::ask(store.store().store(), &options).await;
     fs.set_conditional(findings.conditional);
     *found.lock().expect("nothing panics while it holds this lock") = findings;
     if !options.fs.read_only {
@@ -144,7 +155,7 @@ async fn heal(fs: Arc<Fs<Bucket>>, store: Arc<Bucket>, options: Options, found: 
 
 /// Finds out what a crowd of requests shows, while the mount serves.
 async fn look_deeper(fs: Arc<Fs<Bucket>>, store: Arc<Bucket>, options: Options, found: Arc<Mutex<Findings>>) {
-    if let Some(findings) = probing::ask_deeper(store.store(), &options, fs.conditional()).await {
+    if let Some(findings) = probing::ask_deeper(store.store().store(), &options, fs.conditional()).await {
         fs.set_conditional(findings.conditional);
         *found.lock().expect("nothing panics while it holds this lock") = findings;
     }
@@ -172,6 +183,7 @@ struct Source {
     telemetry: Arc<Telemetry>,
     contents: Arc<Contents<Bucket>>,
     found: Arc<Mutex<Findings>>,
+    purger: Option<Arc<Purger>>,
 }
 
 /// Answers `originfs status` and does what other commands say, for as long as the runtime lives. A mount without it is still a mount.
@@ -182,8 +194,9 @@ fn tell(source: Source, fs: Arc<Fs<Bucket>>, kernel: Kernel) {
     match bound {
         Ok(socket) => {
             let here = Arc::clone(&fs);
+            let purger = source.purger.clone();
             let status = Box::new(move || source.status(&here, &kernel));
-            drop(tokio::spawn(control::serve(socket, Upkeep { fs, status })));
+            drop(tokio::spawn(control::serve(socket, Upkeep { fs, status, purger })));
         }
         Err(err) => log::warn!("no status of this mount: {err}"),
     }
@@ -237,6 +250,8 @@ impl Source {
             },
             staging: Staging { bytes, files },
             local_only: self.local_only(fs),
+            purging: self.purger.as_ref().map(|purger| cdn::report(purger)).unwrap_or_default(),
+            purges_pending: self.purger.as_ref().map_or(0, |purger| purger.pending()),
             ..Status::default()
         })
     }

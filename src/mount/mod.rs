@@ -5,6 +5,7 @@ mod alive;
 mod attach;
 mod beneath;
 mod bucket;
+mod cdn;
 mod point;
 mod probing;
 mod reach;
@@ -15,8 +16,9 @@ mod upkeep;
 use std::{
     fmt, fs, io,
     path::{Path, PathBuf},
+    pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         mpsc::{Receiver, sync_channel},
     },
     thread,
@@ -110,6 +112,23 @@ pub struct Opened<S: Store> {
     pub queue: Receiver<Invalidation>,
     /// Where to write down what the kernel grants.
     pub kernel: Kernel,
+    /// What must not be lost with the process, and can wait until all is saved.
+    pub last: Option<Last>,
+}
+
+/// Something to be done at the end of a mount. It limits itself.
+pub struct Last(Mutex<Pin<Box<dyn Future<Output = ()> + Send>>>);
+
+impl Last {
+    pub fn new(todo: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self(Mutex::new(Box::pin(todo)))
+    }
+}
+
+impl fmt::Debug for Last {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Last(..)")
+    }
 }
 
 /// The type of the file system that is mounted exactly at `point`, as /proc tells; it is not asked itself.
@@ -186,12 +205,13 @@ pub struct Mounted<S: Store> {
     kernel: Kernel,
     ended: watch::Receiver<bool>,
     attached: Attached,
+    last: Option<Last>,
 }
 
 impl<S: Store> Mounted<S> {
     /// Mounts `opened` at `point`, a path without symbolic links.
     pub fn start(options: &Options, point: &Path, runtime: &Handle, opened: Opened<S>) -> Result<Self, MountError> {
-        let Opened { fs, queue, kernel } = opened;
+        let Opened { fs, queue, kernel, last } = opened;
         let limit = options.s3.timeout.saturating_add(SLACK);
         let adapter = Adapter::new(Arc::clone(&fs), kernel.clone(), options.fs.xattr, runtime.clone(), limit);
         let how = How {
@@ -215,7 +235,7 @@ impl<S: Store> Mounted<S> {
             end.send_replace(true);
         };
         thread::Builder::new().name("session".to_owned()).spawn(serve).map_err(threads)?;
-        Ok(Self { fs, point: point.to_owned(), notifying, kernel, ended, attached })
+        Ok(Self { fs, point: point.to_owned(), notifying, kernel, ended, attached, last })
     }
 
     /// What the kernel granted.
@@ -244,7 +264,7 @@ impl<S: Store> Mounted<S> {
 
     /// Saves what is dirty, unmounts, and saves what was written meanwhile. Takes a minute (`SAVE_LIMIT`) and little
     /// more. Must not be called on a thread of the runtime.
-    pub fn stop(self, runtime: &Handle) -> Ended {
+    pub fn stop(mut self, runtime: &Handle) -> Ended {
         // The kernel takes its own caches away now, and a notification could stand in the way of it.
         self.notifying.disarm();
         let by = clock::now() + SAVE_LIMIT;
@@ -259,6 +279,9 @@ impl<S: Store> Mounted<S> {
         let unsaved = runtime.block_on(self.fs.keep_all(&late));
         // What is not removed from the bucket now, the next run removes.
         drop(runtime.block_on(async { timeout(LAST_SAVE_LIMIT, self.fs.sweep()).await }));
+        if let Some(last) = self.last.take() {
+            runtime.block_on(last.0.into_inner().unwrap_or_else(PoisonError::into_inner));
+        }
         if unsaved.is_empty() { Ended::Saved } else { Ended::Unsaved(unsaved) }
     }
 

@@ -8,14 +8,16 @@ use std::{
 
 use tokio::{sync::mpsc::Sender, time};
 
+use super::cdn;
 use crate::{
+    cdn::purge::purger::Purger,
     error::Error,
     fs::{Fs, Warmed, Wish},
     store::Store,
     telemetry::{
         control::Desk,
         status::Status,
-        upkeep::{Done, Invalidated, Job},
+        upkeep::{Compared, Done, Invalidated, Job},
     },
 };
 
@@ -28,6 +30,7 @@ const KERNEL_WAIT: Duration = Duration::from_secs(30);
 pub(super) struct Upkeep<S: Store> {
     pub(super) fs: Arc<Fs<S>>,
     pub(super) status: Box<dyn Fn() -> Status + Send + Sync>,
+    pub(super) purger: Option<Arc<Purger>>,
 }
 
 impl<S: Store> Desk for Upkeep<S> {
@@ -39,6 +42,17 @@ impl<S: Store> Desk for Upkeep<S> {
         match job {
             Job::Warm(wish) => self.warm(&wish, progress).await.map(Done::Warmed),
             Job::Invalidate { paths } => self.invalidate(&paths).await.map(Done::Invalidated),
+            Job::Urls { paths } => {
+                let mut all = Vec::new();
+                for path in &paths {
+                    all.push(self.fs.urls(path).await.map_err(|err| format!("{path}: {err}"))?);
+                }
+                Ok(Done::Urls(all))
+            }
+            Job::Purge(wish) => {
+                cdn::purge(self.purger.as_deref(), &wish, |path| self.fs.key_of(path).map_err(told)).map(Done::Purged)
+            }
+            Job::Compare { paths } => self.compare(&paths).await.map(Done::Compared),
             Job::Cache { patterns, act } => {
                 self.fs.cached(&patterns, act, KERNEL_WAIT).await.map(Done::Cached).map_err(told)
             }
@@ -70,6 +84,23 @@ impl<S: Store> Upkeep<S> {
             all.kept.extend(forgot.kept.iter().map(|key| self.fs.path_of(key)));
         }
         log::info!("told to forget {}: {} names forgotten", paths.join(", "), all.names);
+        Ok(all)
+    }
+}
+
+impl<S: Store> Upkeep<S> {
+    async fn compare(&self, paths: &[String]) -> Result<Vec<Compared>, String> {
+        let purger = self.purger.as_deref().ok_or(cdn::NONE)?;
+        let mut all = Vec::new();
+        for path in paths {
+            let key = self.fs.key_of(path).map_err(|err| format!("{path}: {}", told(err)))?;
+            let etag = match self.fs.etag_of(&key).await {
+                Ok(etag) => Some(etag.as_str().to_owned()),
+                Err(Error::NotFound) => None,
+                Err(err) => return Err(format!("{path}: {err}")),
+            };
+            all.extend(cdn::compare(purger, key.as_str(), etag.as_deref()).await);
+        }
         Ok(all)
     }
 }

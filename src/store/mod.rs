@@ -16,6 +16,7 @@ pub mod op;
 pub mod operation;
 pub mod probe;
 pub mod s3;
+pub mod watched;
 
 use std::{
     collections::BTreeMap,

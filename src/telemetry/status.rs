@@ -38,6 +38,32 @@ pub struct Status {
     pub traffic: Traffic,
     pub contact: Contact,
     pub hidden_keys: u64,
+    /// The vendors that are to forget what changes.
+    #[serde(default)]
+    pub purging: Vec<Purging>,
+    /// Changes that some vendor has not forgotten yet.
+    #[serde(default)]
+    pub purges_pending: u64,
+}
+
+/// What one vendor was asked to forget.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Purging {
+    pub vendor: String,
+    /// Objects and directories that are not purged yet; more may wait on the disk.
+    pub waiting: u64,
+    /// Age of the oldest of them in seconds.
+    pub oldest_s: Option<u64>,
+    pub requests: u64,
+    /// URLs, paths or prefixes.
+    pub items: u64,
+    pub errors: u64,
+    pub given_up: u64,
+    /// Why nothing is sent.
+    pub paused: Option<String>,
+    pub last_error: Option<String>,
+    /// What was given up, and why, one line each.
+    pub dead: Vec<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]

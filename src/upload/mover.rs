@@ -48,9 +48,9 @@ impl<S> fmt::Debug for Mover<S> {
     }
 }
 
-/// The headers of the copy of an object: of the directory that is renamed itself ([`Extent::Tree`]), or of one that only
-/// finds itself elsewhere.
-pub type Dress = Arc<dyn Fn(&Object, Extent) -> Headers + Send + Sync>;
+/// The headers of the copy of an object, with its old and new key: of the directory that is renamed itself
+/// ([`Extent::Tree`]), or of one that only finds itself elsewhere.
+pub type Dress = Arc<dyn Fn(&Object, (&Key, &Key), Extent) -> Headers + Send + Sync>;
 
 impl<S: Store> Mover<S> {
     /// Writes down all objects of a directory, its marker included. Fails with `CrossDevice` if they are more than `limit`,
@@ -283,7 +283,7 @@ impl<S: Store> Copier<S> {
 
     async fn send(&self, step: &Step, source: &Object) -> Result<Version> {
         let extent = if step.to == self.top { Extent::Tree } else { Extent::Object };
-        let headers = (self.dress)(source, extent);
+        let headers = (self.dress)(source, (&step.from, &step.to), extent);
         let absent = |can: bool| if can { Require::Absent } else { Require::Anything };
         if step.from.is_marker() && source.version.size == 0 {
             // Not every server copies markers (SeaweedFS does not); nothing but headers is in them. Those below the first
@@ -311,7 +311,7 @@ impl<S: Store> Copier<S> {
     /// There is an object at the target: the copy itself, if the answer to a first request was lost.
     async fn recognize(&self, step: &Step, source: &Object) -> Result<Version> {
         let target = there(self.store.head(&step.to).await)?.ok_or(Error::NotEmpty)?;
-        let alike = is_dressed(&target.headers, (self.dress)(source, Extent::Object));
+        let alike = is_dressed(&target.headers, (self.dress)(source, (&step.from, &step.to), Extent::Object));
         let made = Step { source: source.version.clone(), copy: None, ..step.clone() };
         if is_copy(&made, &target.version, alike) { Ok(target.version) } else { Err(Error::NotEmpty) }
     }

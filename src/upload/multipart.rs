@@ -113,6 +113,8 @@ pub struct Stream {
     pub attr: Attr,
     /// The name of the write, as the headers had it.
     pub operation: Option<String>,
+    /// As the object will have them.
+    pub headers: Headers,
     note: PathBuf,
     /// By number.
     parts: BTreeMap<u32, Slot>,
@@ -156,7 +158,8 @@ impl Stream {
         }
         let (parts, flying) = (BTreeMap::new(), BTreeSet::new());
         let operation = headers.user.get(OPERATION).cloned();
-        Ok(Self { upload, attr, operation, note, parts, flying, tasks: JoinSet::new(), failed: None })
+        let headers = headers.clone();
+        Ok(Self { upload, attr, operation, headers, note, parts, flying, tasks: JoinSet::new(), failed: None })
     }
 
     /// Whether this range is with the server, or on its way there, as that part.

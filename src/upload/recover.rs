@@ -77,8 +77,9 @@ impl<S: Store> Mover<S> {
             let Some(target) = there(store.head(&step.to).await)? else { return Ok((step, Verdict::Absent)) };
             // Asked last, because it must be there when the copy goes.
             let source = there(store.head(&step.from).await)?;
+            let names = (&step.from, &step.to);
             let alike =
-                source.as_ref().is_some_and(|source| is_dressed(&target.headers, dress(source, Extent::Object)));
+                source.as_ref().is_some_and(|source| is_dressed(&target.headers, dress(source, names, Extent::Object)));
             let source = source.map(|source| source.version);
             let verdict = take_back(&step, source.as_ref(), Some(&target.version), alike);
             Ok((step, verdict))

@@ -22,7 +22,7 @@ use originfs::{
     freshness::Freshness,
     fs::Fs,
     fuse::init::Kernel,
-    model::{key::Prefix, patterns::Patterns},
+    model::{key::Prefix, patterns::Patterns, withheld::Withheld},
     mount::{Ended, Mounted, Opened},
     store::{Headers, memory::MemoryStore, probe::Conditional},
 };
@@ -107,6 +107,8 @@ impl Lab {
                 part_size: 8 << 20,
                 upload_concurrency: 4,
                 staging_size: None,
+                headers: Arc::default(),
+                urls: Arc::default(),
             },
             cache: CacheOptions { dir: self.dir.join("cache"), size: None, min_free: Some(1 << 20) },
             mount: MountOptions {
@@ -118,6 +120,7 @@ impl Lab {
                 log_file: None,
                 debug: false,
             },
+            cdn: Vec::new(),
         };
         (self.change)(&mut options);
         options
@@ -128,7 +131,7 @@ impl Lab {
         let contents = Contents::open(Arc::clone(&self.store), &options.cache, self.runtime.handle().clone()).unwrap();
         let store = Arc::clone(&self.store);
         let (fs, queue) = Fs::new(store, contents, options.fs, options.prefix, Conditional::default());
-        Opened { fs, queue, kernel: Kernel::default() }
+        Opened { fs, queue, kernel: Kernel::default(), last: None }
     }
 
     pub(crate) fn stop(&mut self) -> Ended {
@@ -157,6 +160,7 @@ fn s3() -> S3Options {
         checksum: Checksum::Md5,
         storage_class: None,
         acl: None,
+        withheld: Withheld::default(),
         sse: None,
         sse_kms_key_id: None,
         requester_pays: false,

@@ -8,6 +8,7 @@
 mod adopt;
 mod apps;
 mod attributes;
+mod cdn;
 mod coherence;
 mod directories;
 mod doctor;

@@ -78,7 +78,10 @@ fn ask_bucket(target: &Target) -> Result<Vec<Finding>, Failure> {
     let subject = target.subject();
     let options = options(target).map_err(Failure::usage)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::system)?;
-    let expected = Expected::of(target.dir.as_deref(), options.s3.acl.as_deref());
+    let mut expected = Expected::of(target.dir.as_deref(), options.s3.acl.as_deref());
+    if options.s3.withheld.is_all() {
+        expected.private.get_or_insert_with(|| "exposure=private".to_owned());
+    }
     let asked = runtime.spawn(async move { bucket::ask(&subject, &options, &expected).await });
     runtime.block_on(asked).map_err(Failure::system)
 }

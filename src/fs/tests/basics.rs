@@ -356,7 +356,7 @@ async fn extended_attributes_tell_the_object() {
     assert!(host.fs.getxattr(id, OsStr::new("user.s3.last_modified")).await.unwrap().ends_with(b"Z"));
     assert!(matches!(host.fs.getxattr(id, OsStr::new("security.capability")).await, Err(Error::NoAttr)));
     let names = host.fs.listxattr(id).unwrap();
-    assert_eq!(&names[..], b"user.s3.key\0user.s3.etag\0user.s3.last_modified\0");
+    assert_eq!(&names[..], b"user.s3.key\0user.s3.etag\0user.s3.last_modified\0user.cdn.version\0");
 }
 
 #[tokio::test]

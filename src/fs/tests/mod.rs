@@ -2,6 +2,7 @@
 
 mod ahead;
 mod basics;
+mod changes;
 mod conflict;
 mod crossing;
 mod details;
@@ -13,6 +14,7 @@ mod local;
 mod model;
 mod pages;
 mod perms;
+mod public;
 mod races;
 mod recovery;
 mod released;
@@ -45,6 +47,7 @@ use crate::{
     freshness::Freshness,
     model::{attr::Kind, key::Prefix, patterns::Patterns},
     store::{
+        Store,
         faulty::Faulty,
         memory::MemoryStore,
         op::Op,
@@ -92,6 +95,8 @@ pub(super) fn options() -> FsOptions {
         part_size: PART,
         upload_concurrency: 4,
         staging_size: None,
+        headers: Arc::default(),
+        urls: Arc::default(),
     }
 }
 
@@ -100,14 +105,14 @@ pub(super) fn all(support: Support) -> Conditional {
 }
 
 /// One webserver.
-pub(super) struct Host {
-    pub(super) fs: Arc<Fs<Faulty<MemoryStore>>>,
-    pub(super) bucket: Bucket,
+pub(super) struct Host<S: Store = Faulty<MemoryStore>> {
+    pub(super) fs: Arc<Fs<S>>,
+    pub(super) bucket: Arc<S>,
     pub(super) stale: Mutex<mpsc::Receiver<Invalidation>>,
     pub(super) dir: PathBuf,
 }
 
-impl Drop for Host {
+impl<S: Store> Drop for Host<S> {
     fn drop(&mut self) {
         drop(std::fs::remove_dir_all(&self.dir));
     }
@@ -158,8 +163,15 @@ impl Host {
         Self::beside(bucket, options(), dir, u64::MAX)
     }
 
+    /// The requests that the bucket saw since the last time.
+    pub(super) fn requests(&self) -> Vec<Op> {
+        self.bucket.take_calls().into_iter().map(|call| call.op).collect()
+    }
+}
+
+impl<S: Store> Host<S> {
     /// `min_free`: bytes of the disk that must stay free.
-    fn beside(bucket: &Bucket, options: FsOptions, dir: PathBuf, min_free: u64) -> Self {
+    pub(super) fn beside(bucket: &Arc<S>, options: FsOptions, dir: PathBuf, min_free: u64) -> Self {
         let cache = CacheOptions { dir: dir.clone(), size: Some(1 << 30), min_free: Some(min_free) };
         // Of the wall, because a test may stop the clock of the runtime.
         let begun = crate::clock::wall().sec;
@@ -369,11 +381,6 @@ impl Host {
         let who = self.who();
         let id = self.walk(path, who).await?;
         self.fs.setattr(id, None, set, who).await.map(|(stat, _)| stat)
-    }
-
-    /// The requests that the bucket saw since the last time.
-    pub(super) fn requests(&self) -> Vec<Op> {
-        self.bucket.take_calls().into_iter().map(|call| call.op).collect()
     }
 }
 

@@ -3,6 +3,7 @@
 //! `call` retries within the deadline, `fault` says what errors mean, `keyring` holds the credentials, `read` and
 //! `write` are the operations, `check` tells at mount why a bucket cannot be used, `clock` what time the server has.
 
+mod acl;
 mod call;
 mod check;
 mod client;
@@ -21,7 +22,7 @@ mod write;
 use std::{
     num::NonZeroUsize,
     ops::Range,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard, atomic::AtomicBool},
 };
 
 use aws_sdk_s3::{
@@ -61,6 +62,8 @@ pub struct S3Store {
     options: Arc<S3Options>,
     limits: Limits,
     conditions: Arc<Mutex<Conditional>>,
+    /// The server turned out to take no ACL.
+    no_acl: Arc<AtomicBool>,
     /// Upload id to the value of [`OPERATION`] that it was begun with.
     uploads: Arc<Mutex<LruCache<String, String>>>,
 }
@@ -74,6 +77,7 @@ impl S3Store {
             options: Arc::new(options.clone()),
             limits: Limits { attempts: options.retries.max(1), timeout: options.timeout },
             conditions: Arc::default(),
+            no_acl: Arc::default(),
             uploads: Arc::new(Mutex::new(LruCache::new(UPLOADS))),
         })
     }

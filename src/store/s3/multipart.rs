@@ -27,13 +27,14 @@ impl S3Store {
     /// is gone.
     pub(super) async fn create_upload(&self, key: &Key, headers: &Headers) -> Result<Upload> {
         let operation = Self::operation(headers, &Require::Anything).unwrap_or_else(operation_id);
-        let answer = self
-            .call("CreateMultipartUpload", Pace::Quick, || {
+        let name = Some(operation.as_str());
+        let attempt = |acl: Option<String>| {
+            self.call("CreateMultipartUpload", Pace::Quick, move || {
                 let request = self.client().create_multipart_upload().key(key.as_str());
-                dress!(request, self, headers, Some(operation.as_str())).send()
+                dress!(request, self, headers, name, acl).send()
             })
-            .await
-            .map_err(classify)?;
+        };
+        let answer = self.with_acl(key, attempt).await.map_err(classify)?;
         let id = answer.upload_id.ok_or_else(|| Error::unavailable("CreateMultipartUpload: no upload id"))?;
         self.uploads().put(id.clone(), operation);
         Ok(Upload { key: key.clone(), id })

@@ -28,7 +28,7 @@ use crate::{
 
 /// What every request that makes an object carries; the three builders have the same methods and no common trait.
 macro_rules! dress {
-    ($request:expr, $store:expr, $headers:expr, $operation:expr) => {{
+    ($request:expr, $store:expr, $headers:expr, $operation:expr, $acl:expr) => {{
         let (headers, options): (&Headers, &$crate::config::S3Options) = ($headers, &$store.options);
         let operation = $operation.map(|id: &str| ($crate::store::operation::OPERATION.to_owned(), id.to_owned()));
         let user = headers.user.iter().map(|(name, value)| (name.clone(), value.clone()));
@@ -45,7 +45,7 @@ macro_rules! dress {
             .set_storage_class(
                 headers.storage_class.as_ref().or(options.storage_class.as_ref()).map(|text| text.as_str().into()),
             )
-            .set_acl(options.acl.as_deref().map(Into::into))
+            .set_acl($acl.as_deref().map(Into::into))
             .set_server_side_encryption(options.sse.as_deref().map(Into::into))
             .set_ssekms_key_id(options.sse_kms_key_id.clone())
             .set_request_payer($store.payer())
@@ -78,16 +78,18 @@ impl S3Store {
         self.admit(require, |known| (known.absent, known.version))?;
         let operation = Self::operation(headers, require);
         let (size, md5) = (body.len() as u64, self.md5(&body));
-        let sent = self
-            .call("PutObject", Pace::Upload(body.len()), || {
-                let request = self.client().put_object().key(key.as_str()).body(ByteStream::from(body.clone()));
+        let (bytes, checksum, name) = (&body, &md5, operation.as_deref());
+        let attempt = |acl: Option<String>| {
+            self.call("PutObject", Pace::Upload(bytes.len()), move || {
+                let request = self.client().put_object().key(key.as_str()).body(ByteStream::from(bytes.clone()));
                 let request = request
-                    .set_content_md5(md5.clone())
+                    .set_content_md5(checksum.clone())
                     .set_if_none_match(if_none_match(require))
                     .set_if_match(self.if_match(require));
-                dress!(request, self, headers, operation.as_deref()).send()
+                dress!(request, self, headers, name, acl).send()
             })
-            .await;
+        };
+        let sent = self.with_acl(key, attempt).await;
         match sent {
             Ok(answer) => self.stored(key, answer.e_tag, size).await,
             Err(fault) => self.settle(key, fault, require, operation.as_deref()).await,
@@ -103,17 +105,19 @@ impl S3Store {
             Some(headers) => (MetadataDirective::Replace, headers),
             None => (MetadataDirective::Copy, &none),
         };
-        let sent = self
-            .call("CopyObject", Pace::Slow, || {
-                let request = self.client().copy_object().key(to.as_str()).copy_source(&source);
+        let (copying, way, from, name) = (&copy, &directive, &source, operation.as_deref());
+        let attempt = |acl: Option<String>| {
+            self.call("CopyObject", Pace::Slow, move || {
+                let request = self.client().copy_object().key(to.as_str()).copy_source(from);
                 let request = request
-                    .metadata_directive(directive.clone())
-                    .set_copy_source_if_match(copy.source.as_ref().map(|etag| etag.as_str().to_owned()))
-                    .set_if_none_match(if_none_match(&copy.require))
-                    .set_if_match(self.if_match(&copy.require));
-                dress!(request, self, headers, operation.as_deref()).send()
+                    .metadata_directive(way.clone())
+                    .set_copy_source_if_match(copying.source.as_ref().map(|etag| etag.as_str().to_owned()))
+                    .set_if_none_match(if_none_match(&copying.require))
+                    .set_if_match(self.if_match(&copying.require));
+                dress!(request, self, headers, name, acl).send()
             })
-            .await;
+        };
+        let sent = self.with_acl(to, attempt).await;
         let answer = match sent {
             Ok(answer) => answer,
             Err(fault) if fault.cause.status() == 412 && copy.source.is_some() => {

@@ -75,7 +75,7 @@ fn a_temporary_file_becomes_readable_for_all() {
     assert_eq!((cost.put, cost.copy, cost.delete, cost.get), (2, 1, 1, 0), "{cost:?}");
     seen_on(&b, "dir/style.css", b"body");
     assert_eq!(b.stat("dir/style.css").permissions().mode() & 0o777, 0o644);
-    assert_eq!(bucket.see("dir/style.css").unwrap().content_type.as_deref(), Some("text/css"));
+    assert_eq!(bucket.see("dir/style.css").unwrap().content_type.as_deref(), Some("text/css; charset=utf-8"));
     assert_eq!(bucket.keys(), ["dir/other", "dir/style.css"]);
 }
 

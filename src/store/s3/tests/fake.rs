@@ -14,7 +14,10 @@ use tokio::{
 };
 
 use super::super::S3Store;
-use crate::config::{Checksum, CredentialSource, S3Options};
+use crate::{
+    config::{Checksum, CredentialSource, S3Options},
+    model::withheld::Withheld,
+};
 
 /// What to do with one request.
 #[derive(Clone, Debug)]
@@ -94,6 +97,7 @@ pub(super) fn options(port: u16) -> S3Options {
         checksum: Checksum::Md5,
         storage_class: None,
         acl: None,
+        withheld: Withheld::default(),
         sse: None,
         sse_kms_key_id: None,
         requester_pays: false,

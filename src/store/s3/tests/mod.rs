@@ -1,5 +1,6 @@
 //! What the store makes of answers that real servers give on bad days.
 
+mod acl;
 mod check;
 mod fake;
 mod live;

@@ -1,0 +1,291 @@
+//! The purges of one mount: who is told of changes, what is on the disk, and what the lanes have of it.
+
+use std::{
+    collections::{HashMap, HashSet},
+    io,
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard},
+    time::Instant,
+};
+
+use tokio::sync::Notify;
+
+use super::{
+    engine::{Engine, Parcel},
+    lane::Lane,
+    outbox::{Id, Outbox},
+    target::{Target, Verdict},
+    vendor::{Common, Vendor},
+};
+use crate::{
+    clock,
+    model::key::Key,
+    store::{
+        Require,
+        watched::{Change, Notice, Watch},
+    },
+};
+
+/// Below it are objects of ours that are no files.
+const CONTROL: &str = ".originfs/";
+
+/// A vendor as it is configured.
+#[derive(Clone, Debug)]
+pub struct Station {
+    /// As people know it.
+    pub name: String,
+    pub vendor: Vendor,
+    pub common: Common,
+}
+
+#[derive(Debug)]
+pub struct Purger {
+    outbox: Outbox,
+    stations: Vec<Station>,
+    /// The directory of the bucket that is mounted; ends in a slash or is empty.
+    root: Arc<str>,
+    state: Mutex<State>,
+    /// Somebody has something for the lanes.
+    pub(super) poke: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    engine: Engine,
+    /// Records of requests that are not answered yet.
+    noted: HashSet<Id>,
+    /// The segment of the outbox from which records are to be taken that found no room; `None`: none are left there.
+    behind: Option<u64>,
+}
+
+impl Purger {
+    /// `dir` holds the outbox. What an earlier run left there is purged, too.
+    pub fn open(dir: &Path, root: &str, stations: Vec<Station>, seed: u64) -> io::Result<Arc<Self>> {
+        let outbox = Outbox::open(dir)?;
+        let now = clock::now();
+        let lane = |station: &Station| Lane::new(station.vendor.contract(&station.common), now, seed);
+        let engine = Engine::new(stations.iter().map(lane).collect());
+        let state = Mutex::new(State { engine, noted: HashSet::new(), behind: Some(0) });
+        Ok(Arc::new(Self { outbox, stations, root: Arc::from(root), state, poke: Notify::new() }))
+    }
+
+    pub fn stations(&self) -> &[Station] {
+        &self.stations
+    }
+
+    fn concerns(&self, key: &Key) -> bool {
+        let below = key.as_str().strip_prefix(&*self.root);
+        below.is_some_and(|path| !path.is_empty() && !path.ends_with('/') && !path.starts_with(CONTROL))
+    }
+
+    fn note(self: &Arc<Self>, keys: Vec<Arc<str>>) -> Announced {
+        // Nobody may find the records on the disk before it is known that they are under way.
+        let mut state = self.state();
+        let first = match self.outbox.note(&keys) {
+            Ok(first) => Some(first),
+            Err(err) => {
+                log::error!("purges are not kept over the end of this process: {err}");
+                None
+            }
+        };
+        let announced = Announced { purger: Arc::clone(self), first, keys };
+        state.noted.extend(announced.ids());
+        announced
+    }
+
+    /// What was announced as `id` came to an end. `None`: nothing happened.
+    fn settled(&self, id: Option<Id>, key: &Arc<str>, change: Option<bool>) {
+        let mut state = self.state();
+        if let Some(id) = id {
+            state.noted.remove(&id);
+        }
+        let Some(twice) = change else {
+            self.outbox.done(id.as_slice());
+            return;
+        };
+        // Once something waits on the disk, all that is younger waits behind it.
+        if id.is_some() && (state.behind.is_some() || state.engine.is_full()) {
+            let before = id.map_or(0, |id| self.outbox.segment_of(id)).saturating_sub(1);
+            state.behind = Some(state.behind.map_or(before, |behind| behind.min(before)));
+            return;
+        }
+        let done = state.engine.changed(id, key, twice, clock::now());
+        self.outbox.done(&done);
+    }
+
+    /// Takes what found no room before, while there is some.
+    pub(super) fn refill(&self) {
+        loop {
+            let mut state = self.state();
+            let State { engine, noted, behind } = &mut *state;
+            let Some(after) = behind.filter(|_| engine.has_room()) else { return };
+            // Read while nobody can end a record or add one.
+            let newest = self.outbox.newest();
+            let (number, dues) = match self.outbox.pending(after) {
+                Ok(Some(found)) => found,
+                Ok(None) => {
+                    *behind = None;
+                    return;
+                }
+                Err(err) => {
+                    log::error!("purges that wait on the disk cannot be read: {err}");
+                    return;
+                }
+            };
+            let now = clock::now();
+            for due in dues {
+                if !noted.contains(&due.id) && !engine.knows(due.id) {
+                    let done = engine.changed(Some(due.id), &due.key, false, now);
+                    self.outbox.done(&done);
+                }
+            }
+            *behind = (number < newest).then_some(number);
+        }
+    }
+
+    /// What is to be sent now.
+    pub(super) fn step(&self) -> Vec<Parcel> {
+        let mut state = self.state();
+        let (parcels, done) = state.engine.step(clock::now());
+        self.outbox.done(&done);
+        parcels
+    }
+
+    pub(super) fn answered(&self, lane: usize, batch: u64, verdict: Verdict) {
+        let mut state = self.state();
+        let done = state.engine.answered(lane, batch, verdict, clock::now());
+        self.outbox.done(&done);
+    }
+
+    /// How long nothing is to be done, unless somebody pokes. `None`: for ever.
+    pub(super) fn sleep(&self) -> Option<std::time::Duration> {
+        let now = clock::now();
+        self.state().engine.wake(now).map(|at| at.saturating_duration_since(now))
+    }
+
+    /// Has edges forget what nobody changed here.
+    pub fn ask(&self, targets: &[Target]) {
+        let mut state = self.state();
+        for target in targets {
+            state.engine.asked(target, clock::now());
+        }
+        drop(state);
+        self.poke.notify_one();
+    }
+
+    /// The stations that cannot do that.
+    pub fn unable(&self, targets: &[Target]) -> Vec<String> {
+        let names = self.stations.iter().map(|station| &station.name);
+        self.look(|lanes| {
+            let all = lanes.iter().zip(names);
+            let unable = all.filter(|(lane, _)| !targets.iter().all(|target| lane.can(target)));
+            unable.map(|(_, name)| name.clone()).collect()
+        })
+    }
+
+    /// Whether a key waits or is under way somewhere.
+    pub fn is_pending(&self, key: &str) -> bool {
+        self.look(|lanes| lanes.iter().any(|lane| lane.has(key)))
+    }
+
+    /// Tries again what was paused: somebody says that the reason is gone.
+    pub fn resume(&self) {
+        self.state().engine.lanes_mut().iter_mut().for_each(Lane::resume);
+        self.poke.notify_one();
+    }
+
+    /// All that was to be purged is purged.
+    pub fn is_drained(&self) -> bool {
+        let state = self.state();
+        state.engine.is_idle() && state.behind.is_none()
+    }
+
+    /// Whether there is anything to wait for until then: an answer, or the end of a pause.
+    pub fn moves_before(&self, deadline: Instant) -> bool {
+        let now = clock::now();
+        let state = self.state();
+        let lanes = state.engine.lanes();
+        state.behind.is_some()
+            || lanes.iter().any(|lane| lane.is_flying() || lane.wake(now).is_some_and(|at| at < deadline))
+    }
+
+    /// Records that are pending, those on the disk too.
+    pub fn pending(&self) -> u64 {
+        self.outbox.len()
+    }
+
+    /// Looks at the lanes in the order of the stations.
+    pub fn look<T>(&self, look: impl FnOnce(&[Lane]) -> T) -> T {
+        look(self.state().engine.lanes())
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("nothing panics while it holds this lock")
+    }
+}
+
+/// What was announced and has not been settled.
+#[derive(Debug)]
+pub struct Announced {
+    purger: Arc<Purger>,
+    /// The number of the first; `None`: the disk would not take them, so they are lost with the process.
+    first: Option<Id>,
+    keys: Vec<Arc<str>>,
+}
+
+impl Watch for Arc<Purger> {
+    type Notice = Announced;
+
+    async fn announce(&self, keys: &[Key]) -> Option<Announced> {
+        let keys: Vec<Arc<str>> =
+            keys.iter().filter(|key| self.concerns(key)).map(|key| Arc::from(key.as_str())).collect();
+        if keys.is_empty() {
+            return None;
+        }
+        let announced = self.note(keys);
+        if let Some(last) = announced.ids().last()
+            && let Err(err) = self.outbox.sync(last).await
+        {
+            log::error!("purges may not survive a power loss: {err}");
+        }
+        Some(announced)
+    }
+}
+
+impl Announced {
+    fn ids(&self) -> impl Iterator<Item = Id> {
+        let count = self.keys.len() as u64;
+        self.first.into_iter().flat_map(move |first| first..first + count)
+    }
+
+    fn end(&mut self, change: impl Fn(&str) -> Option<bool>) {
+        let mut ids = self.ids().collect::<Vec<_>>().into_iter();
+        for key in std::mem::take(&mut self.keys) {
+            self.purger.settled(ids.next(), &key, change(&key));
+        }
+        self.purger.poke.notify_one();
+    }
+}
+
+impl Notice for Announced {
+    fn settle(mut self, changes: Vec<Change>) {
+        // An edge may have fetched the old one just before it went; what is new had none.
+        let told = |change: &Change| match change {
+            Change::Written { key, old, .. } => (key.as_str().to_owned(), *old != Require::Absent),
+            Change::Deleted { key, .. } | Change::Unsure { key } => (key.as_str().to_owned(), true),
+        };
+        let all: HashMap<String, bool> = changes.iter().map(told).collect();
+        self.end(|key| all.get(key).copied());
+    }
+}
+
+impl Drop for Announced {
+    fn drop(&mut self) {
+        if !self.keys.is_empty() {
+            self.end(|_| Some(true));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,217 @@
+use std::{
+    path::PathBuf,
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
+use super::*;
+use crate::{
+    cdn::{
+        purge::{
+            driver::{self, Outside},
+            urls::Urls,
+            vendor::{
+                Request, Response, Secret,
+                edge::{Below, Edge},
+            },
+        },
+        url::{Base, Family, Mapper},
+    },
+    model::{
+        key::Prefix,
+        version::{ETag, Version},
+    },
+};
+
+struct Dir(PathBuf);
+
+impl Dir {
+    fn new() -> Self {
+        static SERIAL: AtomicU32 = AtomicU32::new(0);
+        let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
+        Self(std::env::temp_dir().join(format!("originfs-purger-{}-{serial}", std::process::id())))
+    }
+
+    fn open(&self) -> Arc<Purger> {
+        Purger::open(&self.0, "site/", vec![station()], 1).unwrap()
+    }
+}
+
+impl Drop for Dir {
+    fn drop(&mut self) {
+        drop(std::fs::remove_dir_all(&self.0));
+    }
+}
+
+fn station() -> Station {
+    let base = Base::parse("http://cdn.example/{path}", Family::Cdn).unwrap();
+    let urls = Urls::new(Mapper::new(Prefix::parse("site").unwrap(), vec![base]), false);
+    Station {
+        name: "edge".to_owned(),
+        vendor: Vendor::Edge(Edge { address: "http://127.0.0.1:1".to_owned(), below: Below::Never }),
+        common: Common {
+            urls,
+            root: "site/".into(),
+            hosts: 1,
+            collapse_at: 50,
+            everything: false,
+            repurge_after: None,
+        },
+    }
+}
+
+/// An edge that answers at once, as it is told.
+#[derive(Default)]
+struct Always {
+    status: std::sync::atomic::AtomicU16,
+    seen: Mutex<Vec<String>>,
+}
+
+impl Outside for Always {
+    async fn call(&self, request: Request) -> Result<Response, String> {
+        self.seen.lock().unwrap().push(format!("{request:?}"));
+        match self.status.load(Ordering::Relaxed) {
+            0 => Err("connection refused".to_owned()),
+            status => Ok(Response { status, ..Response::default() }),
+        }
+    }
+
+    fn secret(&self, _: usize) -> Result<Secret, String> {
+        Ok(Secret::default())
+    }
+}
+
+fn always(status: u16) -> Arc<Always> {
+    Arc::new(Always { status: status.into(), ..Always::default() })
+}
+
+fn key(name: &str) -> Key {
+    Key::new(name)
+}
+
+fn written(name: &str) -> Change {
+    let new = Version { etag: ETag::new("\"e\""), size: 1, modified: None };
+    Change::Written { key: key(name), old: Require::Absent, new }
+}
+
+/// Of this thread, so that it does not matter who else works.
+fn cpu_time() -> Duration {
+    nix::time::clock_gettime(nix::time::ClockId::CLOCK_THREAD_CPUTIME_ID).unwrap().into()
+}
+
+async fn drained(purger: &Purger) {
+    let wait = async {
+        while !purger.is_drained() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), wait).await.expect("it drains");
+}
+
+#[tokio::test]
+async fn what_was_announced_is_purged_by_the_next_run_whatever_became_of_this_one() {
+    let dir = Dir::new();
+    let purger = dir.open();
+    let settled = purger.announce(&[key("site/settled")]).await.unwrap();
+    let refused = purger.announce(&[key("site/refused")]).await.unwrap();
+    let under_way = purger.announce(&[key("site/under-way")]).await.unwrap();
+    settled.settle(vec![written("site/settled")]);
+    refused.settle(Vec::new());
+    assert_eq!(purger.pending(), 2);
+    // Killed: nothing is dropped, nothing was sent.
+    std::mem::forget((under_way, purger));
+    let purger = dir.open();
+    let outside = always(200);
+    let run = tokio::spawn(driver::run(Arc::clone(&purger), Arc::clone(&outside)));
+    drained(&purger).await;
+    run.abort();
+    let mut seen = std::mem::take(&mut *outside.seen.lock().unwrap());
+    seen.sort();
+    assert_eq!(seen, ["PURGE http://127.0.0.1:1/settled", "PURGE http://127.0.0.1:1/under-way"]);
+    assert_eq!(purger.pending(), 0);
+    assert_eq!(dir.open().pending(), 0);
+}
+
+#[tokio::test]
+async fn nothing_is_purged_before_its_request_is_answered() {
+    let dir = Dir::new();
+    let purger = dir.open();
+    let outside = always(200);
+    let run = tokio::spawn(driver::run(Arc::clone(&purger), Arc::clone(&outside)));
+    let announced = purger.announce(&[key("site/a")]).await.unwrap();
+    let other = purger.announce(&[key("site/b")]).await.unwrap();
+    other.settle(vec![written("site/b")]);
+    while outside.seen.lock().unwrap().is_empty() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(*outside.seen.lock().unwrap(), ["PURGE http://127.0.0.1:1/b"]);
+    drop(announced);
+    while outside.seen.lock().unwrap().len() < 2 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    drained(&purger).await;
+    run.abort();
+}
+
+#[tokio::test]
+async fn directories_control_objects_and_other_prefixes_concern_nobody() {
+    let dir = Dir::new();
+    let purger = dir.open();
+    for name in ["site/", "site/d/", "site/.originfs/view", "other/a"] {
+        assert!(purger.announce(&[key(name)]).await.is_none(), "{name}");
+    }
+    let some = purger.announce(&[key("site/d/"), key("site/d/a")]).await.unwrap();
+    assert_eq!(some.keys, [Arc::from("site/d/a")]);
+}
+
+#[tokio::test]
+async fn a_dead_edge_keeps_its_purges() {
+    let dir = Dir::new();
+    let purger = dir.open();
+    let outside = always(0);
+    let run = tokio::spawn(driver::run(Arc::clone(&purger), Arc::clone(&outside)));
+    purger.announce(&[key("site/a")]).await.unwrap().settle(vec![written("site/a")]);
+    while outside.seen.lock().unwrap().len() < 2 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(purger.pending(), 1);
+    let error = purger.look(|lanes| lanes[0].tally().last_error.clone()).unwrap();
+    assert!(error.contains("connection refused"), "{error}");
+    outside.status.store(200, Ordering::Relaxed);
+    drained(&purger).await;
+    assert_eq!(purger.pending(), 0);
+    run.abort();
+}
+
+#[tokio::test]
+async fn more_than_there_is_room_for_waits_on_the_disk() {
+    const COUNT: usize = 120_000;
+    let dir = Dir::new();
+    let purger = dir.open();
+    purger.refill();
+    let begun = cpu_time();
+    let keys: Vec<Key> = (0..COUNT).map(|n| key(&format!("site/{}/{n}", n % 1000))).collect();
+    for keys in keys.chunks(1000) {
+        let changes = keys.iter().map(|key| written(key.as_str())).collect();
+        purger.note(keys.iter().map(|key| Arc::from(key.as_str())).collect()).settle(changes);
+    }
+    assert_eq!(purger.pending(), COUNT as u64);
+    let kept = purger.look(|lanes| lanes[0].waiting());
+    assert!(kept <= 51_000, "{kept} in memory");
+    let mut sent = HashSet::new();
+    while !purger.is_drained() {
+        assert!(
+            cpu_time().saturating_sub(begun) < Duration::from_secs(COUNT as u64 / 1000),
+            "less than 1000 changes in a second"
+        );
+        purger.refill();
+        for parcel in purger.step() {
+            sent.extend(parcel.batch.targets().map(Target::to_string));
+            purger.answered(parcel.lane, parcel.batch.number, Verdict::Done);
+        }
+    }
+    println!("{COUNT} changes took {:?} of a core", cpu_time().saturating_sub(begun));
+    assert_eq!(sent.len(), COUNT);
+    assert_eq!(purger.pending(), 0);
+    assert_eq!(std::fs::read_dir(&dir.0).unwrap().count(), 1);
+}

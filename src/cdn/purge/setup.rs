@@ -1,0 +1,228 @@
+//! What a mount's file says of its CDN, as [`Station`]s.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{
+    purger::Station,
+    urls::Urls,
+    vendor::{
+        Common, Vendor,
+        bunny::Bunny,
+        cloudflare::{Cloudflare, Plan},
+        digitalocean::DigitalOcean,
+        edge::{Below, Edge},
+        fastly::Fastly,
+        keycdn::KeyCdn,
+        webhook::Webhook,
+    },
+};
+use crate::{
+    cdn::url::{Base, Family, Mapper},
+    config::cdn::{Cdn, Place},
+    model::key::Prefix,
+};
+
+/// So many objects of one directory become the directory.
+const COLLAPSE_AT: usize = 50;
+/// A fetch that was under way while an object was replaced has ended by then.
+const REPURGE_AFTER: u64 = 5;
+
+const VENDORS: &str = "http, cloudflare, digitalocean, bunny, fastly, keycdn, webhook";
+
+/// Vendors that cannot be told what changed, or only in a way that helps nobody.
+const DEAF: [(&str, &str); 3] = [
+    ("vultr", "it purges the whole zone, once in six hours"),
+    ("exoscale", "its API has no purge"),
+    ("linode", "it has no CDN of its own"),
+];
+
+/// A station, and where its secret is.
+#[derive(Clone, Debug)]
+pub struct Planned {
+    pub station: Station,
+    pub place: Place,
+}
+
+/// All stations of a mount of `prefix`: each edge of one's own is one. An error is one line.
+pub fn stations(cdns: &[Cdn], prefix: &Prefix) -> Result<Vec<Planned>, String> {
+    let mut all = Vec::new();
+    for cdn in cdns {
+        let wrong = |why: String| format!("cdn {}: {why}", cdn.vendor);
+        let place = cdn.place().map_err(|err| wrong(err.to_string()))?;
+        let common = common(cdn, prefix).map_err(wrong)?;
+        let vendors = vendors(cdn, &place).map_err(wrong)?;
+        for (name, vendor) in vendors {
+            let station = Station { name, vendor, common: common.clone() };
+            all.push(Planned { station, place: place.clone() });
+        }
+    }
+    Ok(all)
+}
+
+fn common(cdn: &Cdn, prefix: &Prefix) -> Result<Common, String> {
+    let mut bases = Vec::new();
+    for (texts, family) in [(&cdn.base, Family::Cdn), (&cdn.site, Family::Site)] {
+        for text in &texts.0 {
+            bases.push(Base::parse(text, family).map_err(|err| err.to_string())?);
+        }
+    }
+    if bases.is_empty() {
+        return Err("expected a base (URL before the key) or a site (URL before the path in the mount)".to_owned());
+    }
+    let repurge_after = Some(cdn.repurge_after.unwrap_or(REPURGE_AFTER)).filter(|seconds| *seconds > 0);
+    Ok(Common {
+        urls: Urls::new(Mapper::new(prefix.clone(), bases), cdn.schemes),
+        root: Arc::from(prefix.as_str()),
+        hosts: cdn.hosts.unwrap_or(1),
+        collapse_at: cdn.collapse_at.unwrap_or(COLLAPSE_AT),
+        everything: cdn.everything,
+        repurge_after: repurge_after.map(Duration::from_secs),
+    })
+}
+
+fn vendors(cdn: &Cdn, place: &Place) -> Result<Vec<(String, Vendor)>, String> {
+    match cdn.vendor.as_str() {
+        "http" => {
+            refuse(cdn, &["edges", "below"])?;
+            let below = match cdn.below.as_deref() {
+                None | Some("never") => Below::Never,
+                Some("star") => Below::Star,
+                Some("ban") => Below::Ban,
+                Some(other) => return Err(format!("below: expected never, star or ban, not {other}")),
+            };
+            let edges = &cdn.edges.0;
+            if edges.is_empty() {
+                return Err("expected edges: the address of each cache, such as http://10.0.0.1:6081".to_owned());
+            }
+            edges.iter().map(|address| edge(address, below)).collect()
+        }
+        "webhook" => {
+            refuse(cdn, &["api"])?;
+            let url = cdn.api.clone().ok_or("expected api: the URL that is told")?;
+            // Where it leads is the administrator's business, but it must lead somewhere.
+            Base::parse(&url, Family::Site).map_err(|err| err.to_string())?;
+            Ok(vec![("webhook".to_owned(), Vendor::Webhook(Webhook { url }))])
+        }
+        "" => Err(format!("expected a vendor: {VENDORS}")),
+        other => match DEAF.iter().find(|(name, _)| *name == other) {
+            Some((_, why)) => Err(format!("{why}: use versioned URLs, and no [[cdn]] table")),
+            None => Ok(vec![(other.to_owned(), service(cdn, place)?)]),
+        },
+    }
+}
+
+/// Those that have an API, and so an account.
+fn service(cdn: &Cdn, place: &Place) -> Result<Vendor, String> {
+    let api = |usual: &str| cdn.api.as_deref().unwrap_or(usual).trim_end_matches('/').to_owned();
+    let optional = || cdn.zone.is_some().then(|| zone(cdn)).transpose();
+    let vendor = match cdn.vendor.as_str() {
+        "cloudflare" => {
+            refuse(cdn, &["zone", "plan", "api", "origins", "queries", "schemes", "hosts"])?;
+            Vendor::Cloudflare(Cloudflare {
+                api: api("https://api.cloudflare.com/client/v4"),
+                zone: zone(cdn)?,
+                plan: plan(cdn)?,
+                origins: cdn.origins.0.clone(),
+                queries: cdn.queries,
+            })
+        }
+        "digitalocean" => {
+            refuse(cdn, &["zone", "api", "hosts"])?;
+            Vendor::DigitalOcean(DigitalOcean { api: api("https://api.digitalocean.com"), endpoint: zone(cdn)? })
+        }
+        "bunny" => {
+            refuse(cdn, &["zone", "api", "hosts", "schemes"])?;
+            Vendor::Bunny(Bunny { api: api("https://api.bunny.net"), zone: optional()? })
+        }
+        "fastly" => {
+            refuse(cdn, &["zone", "api", "hosts"])?;
+            Vendor::Fastly(Fastly { api: api("https://api.fastly.com"), service: optional()? })
+        }
+        "keycdn" => {
+            refuse(cdn, &["zone", "api", "hosts"])?;
+            Vendor::KeyCdn(KeyCdn { api: api("https://api.keycdn.com"), zone: zone(cdn)? })
+        }
+        _ => return Err(format!("unknown vendor: expected one of {VENDORS}")),
+    };
+    if *place == Place::Nowhere {
+        return Err("expected token_file, token_env or token_credential".to_owned());
+    }
+    Ok(vendor)
+}
+
+fn plan(cdn: &Cdn) -> Result<Plan, String> {
+    match cdn.plan.as_deref() {
+        None | Some("free") => Ok(Plan::Free),
+        Some("pro") => Ok(Plan::Pro),
+        Some("business") => Ok(Plan::Business),
+        Some("enterprise") => Ok(Plan::Enterprise),
+        Some(other) => Err(format!("plan: expected free, pro, business or enterprise, not {other}")),
+    }
+}
+
+fn edge(address: &str, below: Below) -> Result<(String, Vendor), String> {
+    let base = Base::parse(address, Family::Site).map_err(|err| err.to_string())?;
+    let edge = Edge { address: base.origin().to_owned(), below };
+    Ok((format!("http {}", base.host()), Vendor::Edge(edge)))
+}
+
+/// Only what may stand in the path of a URL.
+fn zone(cdn: &Cdn) -> Result<String, String> {
+    let zone = cdn.zone.clone().unwrap_or_default();
+    let plain = zone.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+    if zone.is_empty() || !plain { Err("zone: expected its identifier".to_owned()) } else { Ok(zone) }
+}
+
+/// Fails if something is said that the vendor has no use for: it would not do what it seems to.
+fn refuse(cdn: &Cdn, used: &[&str]) -> Result<(), String> {
+    let said = [
+        ("edges", !cdn.edges.0.is_empty()),
+        ("below", cdn.below.is_some()),
+        ("zone", cdn.zone.is_some()),
+        ("plan", cdn.plan.is_some()),
+        ("api", cdn.api.is_some()),
+        ("origins", !cdn.origins.0.is_empty()),
+        ("queries", cdn.queries),
+        ("schemes", cdn.schemes),
+        ("hosts", cdn.hosts.is_some()),
+    ];
+    match said.iter().find(|(name, is)| *is && !used.contains(name)) {
+        Some((name, _)) => Err(format!("{name}: means nothing to this vendor")),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::file::File;
+
+    fn plan(text: &str) -> Result<Vec<String>, String> {
+        let file = File::parse(text).map_err(|err| err.to_string())?;
+        let all = stations(&file.cdn, &Prefix::parse("site").unwrap())?;
+        Ok(all.into_iter().map(|planned| planned.station.name).collect())
+    }
+
+    #[test]
+    fn each_edge_is_a_station() {
+        let text = "[[cdn]]\nvendor = 'http'\nsite = 'https://a.example/images'\nedges = ['http://10.0.0.1', 'http://10.0.0.2:6081/']\nbelow = 'ban'\n[[cdn]]\nvendor = 'cloudflare'\nbase = 'https://cdn.example'\nzone = 'abc'\ntoken_env = 'TOKEN'\n";
+        assert_eq!(plan(text).unwrap(), ["http 10.0.0.1", "http 10.0.0.2:6081", "cloudflare"]);
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_named() {
+        let base = "base = 'https://a.example'";
+        for (text, part) in [
+            ("vendor = 'http'\nedges = 'http://a'".to_owned(), "expected a base"),
+            (format!("vendor = 'http'\n{base}"), "expected edges"),
+            (format!("vendor = 'http'\n{base}\nedges = 'http://a'\nzone = 'x'"), "zone: means nothing"),
+            (format!("vendor = 'cloudflare'\n{base}\nzone = 'a/b'\ntoken_env = 'T'"), "zone: expected"),
+            (format!("vendor = 'cloudflare'\n{base}\nzone = 'a'"), "expected token_file"),
+            (format!("vendor = 'vultr'\n{base}"), "versioned URLs"),
+            (format!("vendor = 'akamia'\n{base}"), "unknown vendor"),
+        ] {
+            let err = plan(&format!("[[cdn]]\n{text}\n")).unwrap_err();
+            assert!(err.contains(part), "{err}");
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! Fastly: `POST /purge/{host/path}` for a URL, `POST /service/{id}/purge/{key}` for a surrogate key.
+//! <https://www.fastly.com/documentation/reference/api/purging/>
+
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::Value;
+
+use super::{Common, Request, Response, Secret, by_status, said};
+use crate::cdn::purge::{
+    rate::Rate,
+    target::{Batch, Class, Contract, Target, Verdict},
+    urls::Form,
+};
+
+/// 100,000 in an hour, for URLs and for keys each.
+const HOURLY: Rate = Rate::requests(1000.0, 100_000.0 / 3600.0);
+
+#[derive(Clone, Debug)]
+pub struct Fastly {
+    /// `https://api.fastly.com`, without a slash at its end.
+    pub api: String,
+    /// The service, for keys and for everything.
+    pub service: Option<String>,
+}
+
+impl Fastly {
+    pub(super) fn contract(&self, common: &Common) -> Contract {
+        Contract {
+            urls: common.urls.formed(Form::Host),
+            tags: self.service.is_some(),
+            rates: common.rates(&[(Class::Urls, &[HOURLY]), (Class::Tags, &[HOURLY])]),
+            ..common.contract()
+        }
+    }
+
+    pub(super) fn requests(&self, common: &Common, batch: &Batch, secret: &Secret) -> Vec<Request> {
+        let urls = common.urls.formed(Form::Host);
+        let of = |target: &Target| match target {
+            Target::Object(key) => urls.of(key).iter().map(|url| self.post(&format!("purge/{url}"), secret)).collect(),
+            Target::Tag(tag) => {
+                let (service, tag) =
+                    (self.service.as_deref().unwrap_or_default(), utf8_percent_encode(tag, NON_ALPHANUMERIC));
+                vec![self.post(&format!("service/{service}/purge/{tag}"), secret)]
+            }
+            Target::Below(_) | Target::Everything => Vec::new(),
+        };
+        batch.targets().flat_map(of).collect()
+    }
+
+    fn post(&self, path: &str, secret: &Secret) -> Request {
+        Request {
+            method: "POST",
+            url: format!("{}/{path}", self.api),
+            headers: vec![("fastly-key", secret.expose().to_owned()), ("accept", "application/json".to_owned())],
+            body: String::new(),
+        }
+    }
+}
+
+pub(super) fn verdict(response: &Response) -> Verdict {
+    let status = serde_json::from_str::<Value>(&response.body).ok();
+    let status = status.as_ref().and_then(|body| body["status"].as_str());
+    match (response.status, status) {
+        (200, Some("ok")) => Verdict::Done,
+        (200, _) => Verdict::Failed(said(response)),
+        _ => by_status(response),
+    }
+}

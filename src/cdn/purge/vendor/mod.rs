@@ -1,0 +1,186 @@
+//! Those who are asked to purge, each as two pure functions: the requests of a batch, and what an answer means.
+
+pub mod bunny;
+pub mod cloudflare;
+pub mod digitalocean;
+pub mod edge;
+pub mod fastly;
+pub mod keycdn;
+pub mod webhook;
+
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+
+use super::{
+    rate::Rate,
+    target::{Batch, Class, Contract, Target, Verdict},
+    urls::Urls,
+};
+
+/// One HTTP request. Its text is for nobody's eyes: headers hold secrets.
+#[derive(Clone, Eq, PartialEq)]
+pub struct Request {
+    pub method: &'static str,
+    pub url: String,
+    /// Names in lower case.
+    pub headers: Vec<(&'static str, String)>,
+    pub body: String,
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.method, self.url)
+    }
+}
+
+/// The answer to one.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Response {
+    pub status: u16,
+    /// Seconds, as `Retry-After` said.
+    pub retry_after: Option<Duration>,
+    pub body: String,
+}
+
+/// A secret that is never shown.
+#[derive(Clone, Default, Eq, PartialEq)]
+pub struct Secret(String);
+
+impl Secret {
+    pub fn new(text: &str) -> Self {
+        Self(text.trim().to_owned())
+    }
+
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+/// What all vendors have in common, of a mount.
+#[derive(Clone, Debug)]
+pub struct Common {
+    pub urls: Urls,
+    /// The directory of the bucket that is mounted; ends in a slash or is empty.
+    pub root: Arc<str>,
+    /// Hosts that share the account.
+    pub hosts: u32,
+    pub collapse_at: usize,
+    pub everything: bool,
+    pub repurge_after: Option<Duration>,
+}
+
+impl Common {
+    /// The URLs of what is to be purged, for people.
+    pub fn urls_of(&self, target: &Target) -> Vec<String> {
+        let below = |dir: &str| self.urls.below(dir).into_iter().map(|url| url + "*").collect();
+        match target {
+            Target::Object(key) => self.urls.of(key),
+            Target::Below(dir) => below(dir),
+            Target::Tag(_) => Vec::new(),
+            Target::Everything => below(&self.root),
+        }
+    }
+
+    /// A contract of one URL per request and no limits, to be made that of a vendor.
+    fn contract(&self) -> Contract {
+        Contract {
+            batch: 1,
+            bytes: usize::MAX,
+            urls: self.urls.clone(),
+            variants: 1,
+            prefixes: false,
+            tags: false,
+            mixed: false,
+            collapse_at: self.collapse_at,
+            root: Arc::clone(&self.root),
+            everything: self.everything,
+            parallel: 4,
+            rates: BTreeMap::new(),
+            repurge_after: self.repurge_after,
+            budget: None,
+        }
+    }
+
+    fn rates(&self, rates: &[(Class, &[Rate])]) -> BTreeMap<Class, Vec<Rate>> {
+        let shared = |rates: &[Rate]| rates.iter().map(|rate| rate.shared(self.hosts)).collect();
+        rates.iter().map(|(class, rates)| (*class, shared(rates))).collect()
+    }
+}
+
+/// A vendor with its account.
+#[derive(Clone, Debug)]
+pub enum Vendor {
+    Edge(edge::Edge),
+    Cloudflare(cloudflare::Cloudflare),
+    DigitalOcean(digitalocean::DigitalOcean),
+    Bunny(bunny::Bunny),
+    Fastly(fastly::Fastly),
+    KeyCdn(keycdn::KeyCdn),
+    Webhook(webhook::Webhook),
+}
+
+impl Vendor {
+    pub fn contract(&self, common: &Common) -> Contract {
+        match self {
+            Self::Edge(vendor) => vendor.contract(common),
+            Self::Cloudflare(vendor) => vendor.contract(common),
+            Self::DigitalOcean(_) => digitalocean::DigitalOcean::contract(common),
+            Self::Bunny(vendor) => vendor.contract(common),
+            Self::Fastly(vendor) => vendor.contract(common),
+            Self::KeyCdn(_) => keycdn::KeyCdn::contract(common),
+            Self::Webhook(_) => webhook::Webhook::contract(common),
+        }
+    }
+
+    /// The requests of a batch, in order; the batch is done when each of them is.
+    pub fn requests(&self, common: &Common, batch: &Batch, secret: &Secret) -> Vec<Request> {
+        match self {
+            Self::Edge(vendor) => vendor.requests(common, batch, secret),
+            Self::Cloudflare(vendor) => vendor.requests(common, batch, secret),
+            Self::DigitalOcean(vendor) => vendor.requests(common, batch, secret),
+            Self::Bunny(vendor) => vendor.requests(common, batch, secret),
+            Self::Fastly(vendor) => vendor.requests(common, batch, secret),
+            Self::KeyCdn(vendor) => vendor.requests(common, batch, secret),
+            Self::Webhook(vendor) => vendor.requests(common, batch, secret),
+        }
+    }
+
+    pub fn verdict(&self, response: &Response) -> Verdict {
+        match self {
+            Self::Edge(_) => edge::verdict(response),
+            Self::Cloudflare(_) => cloudflare::verdict(response),
+            Self::Fastly(_) => fastly::verdict(response),
+            Self::KeyCdn(_) => keycdn::verdict(response),
+            Self::DigitalOcean(_) | Self::Bunny(_) | Self::Webhook(_) => by_status(response),
+        }
+    }
+}
+
+/// What statuses mean wherever a vendor says nothing else (RFC 9110, RFC 6585).
+fn by_status(response: &Response) -> Verdict {
+    let why = said(response);
+    match response.status {
+        200..300 => Verdict::Done,
+        429 => Verdict::Busy(response.retry_after, why),
+        503 if response.retry_after.is_some() => Verdict::Busy(response.retry_after, why),
+        401 | 403 | 404 | 405 => Verdict::Refused(why),
+        400 | 413 | 414 | 422 => Verdict::Bad(why),
+        _ => Verdict::Failed(why),
+    }
+}
+
+/// Status and the beginning of what was said, on one line.
+fn said(response: &Response) -> String {
+    /// Bytes of an answer that people get to see.
+    const SAID_MAX: usize = 200;
+    let plain: String = response.body.chars().filter(|c| !c.is_control()).take(SAID_MAX).collect();
+    format!("{} {plain}", response.status).trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,176 @@
+//! What vendors publish, as requests and answers to the letter.
+
+use super::*;
+use crate::{
+    cdn::{
+        purge::{lane::Waiting, rate::Size, target::Target},
+        url::{Base, Family, Mapper},
+    },
+    model::key::Prefix,
+};
+
+fn common() -> Common {
+    let base = Base::parse("https://cdn.example.com", Family::Cdn).unwrap();
+    let site = Base::parse("https://www.example.com/images", Family::Site).unwrap();
+    Common {
+        urls: Urls::new(Mapper::new(Prefix::parse("site").unwrap(), vec![base, site]), false),
+        root: "site/".into(),
+        hosts: 1,
+        collapse_at: 50,
+        everything: false,
+        repurge_after: None,
+    }
+}
+
+fn batch(class: Class, targets: &[Target]) -> Batch {
+    let since = crate::clock::now();
+    let member = |target: &Target| Waiting { target: target.clone(), ids: Vec::new(), since, twice: false };
+    Batch { number: 1, class, size: Size::default(), members: targets.iter().map(member).collect() }
+}
+
+fn object(key: &str) -> Target {
+    Target::Object(key.into())
+}
+
+fn below(dir: &str) -> Target {
+    Target::Below(dir.into())
+}
+
+fn tag(tag: &str) -> Target {
+    Target::Tag(tag.into())
+}
+
+/// Method, URL and body of each request for some targets, which go in one batch.
+fn sent(vendor: &Vendor, targets: &[Target]) -> Vec<String> {
+    let common = common();
+    let contract = vendor.contract(&common);
+    let class = contract.class(&targets[0]);
+    assert!(targets.iter().all(|target| contract.class(target) == class && contract.can(target)));
+    let requests = vendor.requests(&common, &batch(class, targets), &Secret::new("secret\n"));
+    let items = targets.iter().map(|target| contract.weight(target).items).sum::<usize>();
+    assert!(requests.len() <= items.div_ceil(contract.batch), "more requests than are paid for");
+    for request in &requests {
+        assert!(!format!("{request:?}").contains("secret"));
+    }
+    requests.iter().map(|request| format!("{} {} {}", request.method, request.url, request.body)).collect()
+}
+
+#[track_caller]
+fn judged(vendor: &Vendor, status: u16, body: &str, expect: &str) {
+    let response = Response { status, retry_after: Some(Duration::from_secs(7)), body: body.to_owned() };
+    let verdict = format!("{:?}", vendor.verdict(&response));
+    assert!(verdict.starts_with(expect), "{status} {body}: {verdict}");
+}
+
+fn cloudflare(queries: bool) -> Vendor {
+    Vendor::Cloudflare(cloudflare::Cloudflare {
+        api: "https://api".to_owned(),
+        zone: "z".to_owned(),
+        plan: cloudflare::Plan::Free,
+        origins: vec!["https://www.example.com".to_owned()],
+        queries,
+    })
+}
+
+#[test]
+fn cloudflare_is_asked_by_files_prefixes_and_tags() {
+    let vendor = cloudflare(false);
+    let start = "POST https://api/zones/z/purge_cache ";
+    let origin = r#""headers":{"Origin":"https://www.example.com"}"#;
+    let (cdn, www) = ("https://cdn.example.com/site/a.png", "https://www.example.com/images/a.png");
+    let files = format!(r#"{{"files":[{{{origin},"url":"{cdn}"}},"{cdn}",{{{origin},"url":"{www}"}},"{www}"]}}"#);
+    assert_eq!(sent(&vendor, &[object("site/a.png")]), [format!("{start}{files}")]);
+    let prefixes = r#"{"prefixes":["cdn.example.com/site/2026/11","www.example.com/images/2026/11"]}"#;
+    assert_eq!(sent(&vendor, &[below("site/2026/11/")]), [format!("{start}{prefixes}")]);
+    assert_eq!(sent(&vendor, &[tag("a"), tag("b")]), [format!(r#"{start}{{"tags":["a","b"]}}"#)]);
+    assert_eq!(sent(&vendor, &[Target::Everything]), [format!(r#"{start}{{"purge_everything":true}}"#)]);
+    let prefixes = r#"{"prefixes":["cdn.example.com/site/a.png","www.example.com/images/a.png"]}"#;
+    assert_eq!(sent(&cloudflare(true), &[object("site/a.png")]), [format!("{start}{prefixes}")]);
+    let many: Vec<Target> = (0..10).map(|n| object(&format!("site/{n}"))).collect();
+    assert_eq!(sent(&vendor, &many).len(), 2, "40 items, 30 in a request");
+}
+
+#[test]
+fn cloudflares_answers() {
+    let vendor = cloudflare(false);
+    judged(&vendor, 200, r#"{"success":true,"errors":[],"messages":[],"result":{"id":"1"}}"#, "Done");
+    judged(&vendor, 200, r#"{"success":false,"errors":[{"code":1012,"message":"x"}]}"#, "Failed");
+    judged(&vendor, 200, "<html>", "Failed");
+    judged(&vendor, 429, "", "Busy(Some(7s)");
+    judged(&vendor, 403, "", "Refused");
+    judged(&vendor, 400, r#"{"success":false,"errors":[{"code":1014}]}"#, "Bad");
+    judged(&vendor, 502, "", "Failed");
+}
+
+#[test]
+fn edges_of_ones_own_get_paths_and_hosts() {
+    let edge = |below| Vendor::Edge(edge::Edge { address: "http://10.0.0.1:6081".to_owned(), below });
+    let vendor = edge(edge::Below::Star);
+    let expect = ["PURGE http://10.0.0.1:6081/site/a.png ", "PURGE http://10.0.0.1:6081/images/a.png "];
+    assert_eq!(sent(&vendor, &[object("site/a.png")]), expect);
+    let expect = ["PURGE http://10.0.0.1:6081/site/d/* ", "PURGE http://10.0.0.1:6081/images/d/* "];
+    assert_eq!(sent(&vendor, &[below("site/d/")]), expect);
+    let requests =
+        edge(edge::Below::Ban).requests(&common(), &batch(Class::Prefixes, &[below("site/d.e/")]), &Secret::default());
+    let ban = [("host", "cdn.example.com".to_owned()), ("x-ban-url", r"^/site/d\.e/".to_owned())];
+    assert_eq!((requests[0].method, &requests[0].headers[..]), ("BAN", &ban[..]));
+    for (status, expect) in [(200, "Done"), (204, "Done"), (404, "Done"), (412, "Done"), (405, "Refused")] {
+        judged(&vendor, status, "", expect);
+    }
+    assert!(!edge(edge::Below::Never).contract(&common()).can(&below("site/")));
+}
+
+#[test]
+fn digitalocean_gets_paths_without_their_slash() {
+    let vendor =
+        Vendor::DigitalOcean(digitalocean::DigitalOcean { api: "https://api".to_owned(), endpoint: "e".to_owned() });
+    let expect = r#"DELETE https://api/v2/cdn/endpoints/e/cache {"files":["site/a.png","images/a.png","site/d/*","images/d/*"]}"#;
+    assert_eq!(sent(&vendor, &[object("site/a.png"), below("site/d/")]), [expect]);
+    judged(&vendor, 204, "", "Done");
+    judged(&vendor, 429, r#"{"id":"too_many_requests"}"#, "Busy(Some(7s)");
+    judged(&vendor, 404, "", "Refused");
+}
+
+#[test]
+fn bunny_gets_one_url_at_a_time() {
+    let vendor = Vendor::Bunny(bunny::Bunny { api: "https://api".to_owned(), zone: Some("7".to_owned()) });
+    let sent_all = sent(&vendor, &[object("site/a.png")]);
+    let expect =
+        "POST https://api/purge?url=https%3A%2F%2Fcdn%2Eexample%2Ecom%2Fsite%2Fa%2Epng&async=true&exactPath=true ";
+    assert_eq!((sent_all[0].as_str(), sent_all.len()), (expect, 2));
+    let expect = "POST https://api/purge?url=https%3A%2F%2Fcdn%2Eexample%2Ecom%2Fsite%2Fd%2F%2A&async=true ";
+    assert_eq!(sent(&vendor, &[below("site/d/")])[0], expect);
+    assert_eq!(sent(&vendor, &[tag("a")]), [r#"POST https://api/pullzone/7/purgeCache {"CacheTag":"a"}"#]);
+    judged(&vendor, 201, "", "Done");
+}
+
+#[test]
+fn fastly_gets_hosts_and_paths() {
+    let vendor = Vendor::Fastly(fastly::Fastly { api: "https://api".to_owned(), service: Some("s".to_owned()) });
+    let expect =
+        ["POST https://api/purge/cdn.example.com/site/a.png ", "POST https://api/purge/www.example.com/images/a.png "];
+    assert_eq!(sent(&vendor, &[object("site/a.png")]), expect);
+    assert_eq!(sent(&vendor, &[tag("a b")]), ["POST https://api/service/s/purge/a%20b "]);
+    judged(&vendor, 200, r#"{"status":"ok","id":"1"}"#, "Done");
+    judged(&vendor, 200, r#"{"status":"error"}"#, "Failed");
+}
+
+#[test]
+fn keycdn_gets_urls_without_a_scheme() {
+    let vendor = Vendor::KeyCdn(keycdn::KeyCdn { api: "https://api".to_owned(), zone: "7".to_owned() });
+    let expect = r#"DELETE https://api/zones/purgeurl/7.json {"urls":["cdn.example.com/site/a.png","www.example.com/images/a.png"]}"#;
+    assert_eq!(sent(&vendor, &[object("site/a.png")]), [expect]);
+    assert_eq!(sent(&vendor, &[tag("a")]), [r#"DELETE https://api/zones/purgetag/7.json {"tags":["a"]}"#]);
+    judged(&vendor, 200, r#"{"status":"success","description":"x"}"#, "Done");
+    judged(&vendor, 200, r#"{"status":"error","description":"x"}"#, "Failed");
+}
+
+#[test]
+fn a_webhook_is_told_all_of_it_at_once() {
+    let vendor = Vendor::Webhook(webhook::Webhook { url: "http://127.0.0.1:1/purge".to_owned() });
+    let told = sent(&vendor, &[object("site/a.png"), below("site/d/"), tag("t")]);
+    let urls = r#"["https://cdn.example.com/site/a.png","https://www.example.com/images/a.png"]"#;
+    assert_eq!(told.len(), 1);
+    assert!(told[0].contains(&format!(r#"{{"key":"site/a.png","urls":{urls}}}"#)), "{told:?}");
+    assert!(told[0].contains(r#""tags":["t"]"#) && told[0].contains(r#""key":"site/d/""#), "{told:?}");
+}

@@ -1,0 +1,4 @@
+//! What the public sees of what is written.
+
+mod headers;
+mod urls;

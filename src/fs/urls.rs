@@ -1,0 +1,54 @@
+//! Where the public reads a file.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Fs, known};
+use crate::{
+    cdn::url::{Family, Token},
+    error::{Error, Result},
+    store::Store,
+};
+
+/// One file, as the bucket has it now.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Urls {
+    /// From the root of the mount.
+    pub path: String,
+    pub key: String,
+    /// Whether the public may read it, as far as it is up to the mount.
+    pub public: bool,
+    /// On the CDN, if there is one.
+    pub cdn: Option<String>,
+    /// On the site, if its URL is known.
+    pub site: Option<String>,
+    /// What follows the bytes; the same on every host.
+    pub version: String,
+    pub etag: String,
+    /// Bytes.
+    pub size: u64,
+    pub content_type: Option<String>,
+}
+
+impl<S: Store> Fs<S> {
+    /// The URLs of a file. The bucket is asked: what it does not have yet has no version that anybody could read, and
+    /// fails with `NotFound`.
+    pub async fn urls(&self, path: &str) -> Result<Urls> {
+        let key = self.key_of(path)?;
+        let object = self.store.head(&key).await?;
+        if !known::is_file(&self.options, &object) {
+            return Err(Error::Invalid);
+        }
+        let urls = &self.options.urls;
+        Ok(Urls {
+            path: self.path_of(&key),
+            public: self.options.headers.is_public(&key),
+            cdn: urls.url(&key, Family::Cdn),
+            site: urls.url(&key, Family::Site),
+            version: Token::of(&object.version).to_string(),
+            etag: object.version.etag.unquoted().to_owned(),
+            size: object.version.size,
+            content_type: object.headers.content_type,
+            key: key.as_str().to_owned(),
+        })
+    }
+}

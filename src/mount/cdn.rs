@@ -1,0 +1,265 @@
+//! The purges of a mount: their disk, their secrets and their way to the vendors.
+
+use std::{env, fs, path::PathBuf, sync::Arc, time::Duration};
+
+use aws_sdk_s3::primitives::{ByteStream, SdkBody};
+use aws_smithy_http_client::{
+    Connector,
+    tls::{Provider, rustls_provider::CryptoMode},
+};
+use aws_smithy_runtime_api::client::{http::HttpConnector as _, orchestrator::HttpRequest};
+use tokio::time::timeout;
+
+use super::MountError;
+use crate::{
+    cdn::purge::{
+        driver::Outside,
+        lane::Lane,
+        purger::Purger,
+        setup::{self, Planned},
+        target::Target,
+        vendor::{Request, Response, Secret},
+    },
+    clock,
+    config::{Options, cdn::Place},
+    model::key::Key,
+    telemetry::{
+        status,
+        upkeep::{Compared, Purge, Purged},
+    },
+};
+
+/// Bytes of an answer that are looked at: they are small everywhere.
+const ANSWER_BYTES: usize = 64 << 10;
+/// What can be purged gets so long at the end of a mount, which has 90 s for all; the rest is purged by the next one.
+const DRAIN_MAX: Duration = Duration::from_secs(5);
+/// How long an edge may take that is looked at.
+const COMPARE_MAX: Duration = Duration::from_secs(10);
+/// Between looks at it.
+const DRAIN_STEP: Duration = Duration::from_millis(20);
+
+/// Where the outbox is, in the cache directory of the mount.
+const OUTBOX: &str = "purges";
+
+/// The purges of a mount that has a CDN, and the task that does them.
+pub(super) fn open(options: &Options) -> Result<Option<Arc<Purger>>, MountError> {
+    if options.cdn.is_empty() || options.fs.read_only {
+        return Ok(None);
+    }
+    let dir = options.cache.dir.join(OUTBOX);
+    let wrong = |why: String| MountError::Path(dir.clone(), why);
+    let planned = setup::stations(&options.cdn, &options.prefix).map_err(wrong)?;
+    let stations = planned.iter().map(|planned| planned.station.clone()).collect();
+    let purger = Purger::open(&dir, options.prefix.as_str(), stations, seed());
+    let purger = purger.map_err(|err| wrong(err.to_string()))?;
+    for Planned { station, .. } in &planned {
+        log::info!("{} forgets what changes here", station.name);
+    }
+    if purger.pending() > 0 {
+        log::info!("{} purges of an earlier run are made up for", purger.pending());
+    }
+    let world = World::new(planned.into_iter().map(|planned| planned.place).collect());
+    drop(tokio::spawn(crate::cdn::purge::driver::run(Arc::clone(&purger), Arc::new(world))));
+    Ok(Some(purger))
+}
+
+/// Waits for what is to be purged yet, but not for long.
+pub(super) async fn drain(purger: Arc<Purger>) {
+    let deadline = clock::now() + DRAIN_MAX;
+    while !purger.is_drained() && purger.moves_before(deadline) && clock::now() < deadline {
+        tokio::time::sleep(DRAIN_STEP).await;
+    }
+    if !purger.is_drained() {
+        log::warn!("{} purges are left for the next mount", purger.pending());
+    }
+}
+
+/// What `status` shows of each vendor.
+pub(super) fn report(purger: &Purger) -> Vec<status::Purging> {
+    let now = clock::now();
+    let line = |lane: &Lane, name: &str| {
+        let tally = lane.tally().clone();
+        status::Purging {
+            vendor: name.to_owned(),
+            waiting: lane.waiting() as u64,
+            oldest_s: lane.oldest().map(|since| now.saturating_duration_since(since).as_secs()),
+            requests: tally.requests,
+            items: tally.items,
+            errors: tally.errors,
+            given_up: tally.dead,
+            paused: lane.paused(now).map(|paused| paused.why.clone()),
+            last_error: tally.last_error,
+            dead: lane.dead().map(|dead| format!("{}: {}", dead.target, dead.why)).collect(),
+        }
+    };
+    let stations = purger.stations().iter();
+    purger.look(|lanes| lanes.iter().zip(stations).map(|(lane, station)| line(lane, &station.name)).collect())
+}
+
+/// What is said where there is no CDN.
+pub(super) const NONE: &str = "this mount has no [[cdn]] in its file";
+
+/// Has the vendors forget what an administrator names.
+pub(super) fn purge(
+    purger: Option<&Purger>,
+    wish: &Purge,
+    key_of: impl Fn(&str) -> Result<Key, String>,
+) -> Result<Purged, String> {
+    let purger = purger.ok_or(NONE)?;
+    let mut targets = Vec::new();
+    for path in &wish.paths {
+        let key = key_of(path)?;
+        targets.push(if wish.below {
+            Target::Below(Arc::from(key.marker().as_str()))
+        } else {
+            Target::Object(Arc::from(key.as_str()))
+        });
+    }
+    targets.extend(wish.tags.iter().map(|tag| Target::Tag(Arc::from(tag.as_str()))));
+    targets.extend(wish.everything.then_some(Target::Everything));
+    let mut done = Purged { unable: purger.unable(&targets), ..Purged::default() };
+    for station in purger.stations().iter().filter(|station| !done.unable.contains(&station.name)) {
+        done.vendors.push(station.name.clone());
+        for url in targets.iter().flat_map(|target| station.common.urls_of(target)) {
+            if !done.urls.contains(&url) {
+                done.urls.push(url);
+            }
+        }
+    }
+    if !wish.dry_run {
+        if wish.resume {
+            purger.resume();
+        }
+        purger.ask(&targets);
+    }
+    Ok(done)
+}
+
+/// Asks the edges for an object that has `etag` in the bucket, or is not there.
+pub(super) async fn compare(purger: &Purger, key: &str, etag: Option<&str>) -> Vec<Compared> {
+    let mut urls: Vec<String> = Vec::new();
+    for url in purger.stations().iter().flat_map(|station| station.common.urls.of(key)) {
+        if !urls.contains(&url) {
+            urls.push(url);
+        }
+    }
+    let world = World::new(Vec::new());
+    let mut all = Vec::new();
+    for url in urls {
+        let asked = timeout(COMPARE_MAX, world.head(&url)).await;
+        let seen = asked.unwrap_or_else(|_| Err(format!("no answer within {} s", COMPARE_MAX.as_secs())));
+        all.push(match seen {
+            Ok(seen) => {
+                let same = match (seen.status, &seen.etag, etag) {
+                    (200, Some(edge), Some(bucket)) => Some(edge == plain(bucket)),
+                    (404 | 410, _, bucket) => Some(bucket.is_none()),
+                    (200, _, None) => Some(false),
+                    _ => None,
+                };
+                Compared { url, same, ..seen }
+            }
+            Err(why) => Compared { url, error: Some(why), ..Compared::default() },
+        });
+    }
+    all
+}
+
+/// An ETag as edges agree on it: some make it weak, some drop its quotes.
+fn plain(etag: &str) -> &str {
+    etag.trim_start_matches("W/").trim_matches('"')
+}
+
+fn seed() -> u64 {
+    let mut bytes = [0; 8];
+    // Without it the pauses are those of every host, which still purges.
+    getrandom::fill(&mut bytes).ok();
+    u64::from_ne_bytes(bytes)
+}
+
+/// Files, variables and the network.
+#[derive(Debug)]
+pub(super) struct World {
+    places: Vec<Place>,
+    connector: Connector,
+}
+
+impl World {
+    fn new(places: Vec<Place>) -> Self {
+        // The one that the SDK uses.
+        let tls = Provider::Rustls(CryptoMode::AwsLc);
+        let connector = Connector::builder().tls_provider(tls).build();
+        Self { places, connector }
+    }
+}
+
+impl World {
+    /// What an edge says of a URL.
+    async fn head(&self, url: &str) -> Result<Compared, String> {
+        let mut http = HttpRequest::new(SdkBody::empty());
+        http.set_method("HEAD").map_err(|err| err.to_string())?;
+        http.set_uri(url.to_owned()).map_err(|err| err.to_string())?;
+        let answer = self.connector.call(http).await.map_err(|err| chain(&err))?;
+        let header = |name| answer.headers().get(name);
+        Ok(Compared {
+            status: answer.status().as_u16(),
+            etag: header("etag").map(|etag| plain(etag).to_owned()),
+            age: header("age").and_then(|age| age.trim().parse().ok()),
+            ..Compared::default()
+        })
+    }
+}
+
+impl Outside for World {
+    async fn call(&self, request: Request) -> Result<Response, String> {
+        let said = |err: &dyn std::fmt::Display| err.to_string();
+        let mut http = HttpRequest::new(SdkBody::from(request.body));
+        http.set_method(request.method).map_err(|err| said(&err))?;
+        http.set_uri(request.url).map_err(|err| said(&err))?;
+        for (name, value) in request.headers {
+            http.headers_mut().try_insert(name, value).map_err(|_| format!("{name}: no value of a header"))?;
+        }
+        let answer = self.connector.call(http).await.map_err(|err| chain(&err))?;
+        let retry_after = answer.headers().get("retry-after").and_then(|text| text.trim().parse().ok());
+        let status = answer.status().as_u16();
+        let mut stream = ByteStream::new(answer.into_body());
+        let mut body = Vec::new();
+        while let Some(chunk) = stream.next().await {
+            body.extend_from_slice(&chunk.map_err(|err| chain(&err))?);
+            if body.len() > ANSWER_BYTES {
+                break;
+            }
+        }
+        let body = String::from_utf8_lossy(&body).into_owned();
+        Ok(Response { status, retry_after: retry_after.map(Duration::from_secs), body })
+    }
+
+    fn secret(&self, station: usize) -> Result<Secret, String> {
+        let read = |path: PathBuf| {
+            let text = fs::read_to_string(&path).map_err(|err| format!("{}: {err}", path.display()))?;
+            Ok(Secret::new(&text))
+        };
+        match &self.places[station] {
+            Place::Nowhere => Ok(Secret::default()),
+            Place::File(path) => read(path.clone()),
+            Place::Variable(name) => match env::var(name) {
+                Ok(text) => Ok(Secret::new(&text)),
+                Err(_) => Err(format!("the variable {name} is not set")),
+            },
+            Place::Credential(name) => match env::var_os("CREDENTIALS_DIRECTORY") {
+                Some(dir) => read(PathBuf::from(dir).join(name)),
+                None => Err("the unit has no credentials (LoadCredential=)".to_owned()),
+            },
+        }
+    }
+}
+
+/// An error with its causes.
+fn chain(err: &dyn std::error::Error) -> String {
+    let mut text = err.to_string();
+    let mut cause = err.source();
+    while let Some(inner) = cause {
+        text = format!("{text}: {inner}");
+        cause = inner.source();
+    }
+    text
+}

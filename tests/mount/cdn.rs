@@ -1,0 +1,245 @@
+//! A CDN in front of the bucket shows what was written last, whatever happens to the mounts that wrote it.
+
+mod edge;
+
+use std::{fs, path::PathBuf};
+
+use nix::sys::signal::Signal;
+
+use crate::harness::{Bucket, Mount, eventually, fresh_dir, noise};
+use edge::{Broken, Edge, TOKEN, ZONE};
+
+/// Origin of a page that draws images on a canvas.
+const PAGE: &str = "https://www.example.com";
+
+struct Site {
+    bucket: Bucket,
+    edge: Edge,
+    dir: PathBuf,
+}
+
+impl Site {
+    /// With a CDN, if tests can mount; `vendor` is what the table says beside its base.
+    fn new(vendor: &str) -> Option<Self> {
+        let bucket = Bucket::public()?;
+        let edge = Edge::before(&format!("{}/{}", bucket.server.endpoint, bucket.source()));
+        let dir = fresh_dir();
+        let vendor = vendor.replace("EDGE", edge.address()).replace("DIR", dir.to_str().unwrap());
+        fs::write(dir.join("token"), format!("{TOKEN}\n")).unwrap();
+        fs::write(dir.join("site.toml"), format!("[[cdn]]\nbase = '{}'\n{vendor}", edge.address())).unwrap();
+        Some(Self { bucket, edge, dir })
+    }
+
+    fn http() -> Option<Self> {
+        Self::new("vendor = 'http'\nedges = 'EDGE'\nbelow = 'star'\nrepurge_after = 0\n")
+    }
+
+    fn cloudflare() -> Option<Self> {
+        let table = format!("vendor = 'cloudflare'\napi = 'EDGE'\nzone = '{ZONE}'\ntoken_file = 'token'\n");
+        Self::new(&format!("{table}plan = 'enterprise'\norigins = ['{PAGE}']\nrepurge_after = 1\n"))
+    }
+
+    fn options(&self) -> String {
+        format!("freshness=strict,config={}", self.dir.join("site.toml").display())
+    }
+
+    fn mount(&self) -> Mount {
+        self.bucket.mount_with(&self.options())
+    }
+
+    /// What visitors see of `name`, of every variant, each of which is kept from now on.
+    fn seen(&self, name: &str) -> [Option<String>; 2] {
+        ["", PAGE].map(|origin| {
+            let answer = self.edge.get(&format!("/{name}"), origin);
+            (answer.status == 200).then(|| String::from_utf8(answer.body).unwrap())
+        })
+    }
+
+    #[track_caller]
+    fn shows(&self, name: &str, content: Option<&str>) {
+        let expect = [(); 2].map(|()| content.map(str::to_owned));
+        eventually(&format!("{name} is {content:?}"), || self.seen(name) == expect);
+    }
+}
+
+#[test]
+fn what_changes_is_seen_at_the_edge_and_a_404_does_not_stay() {
+    for site in [Site::http(), Site::cloudflare()] {
+        let Some(site) = site else { return };
+        let mount = site.mount();
+        site.shows("a.jpg", None);
+        mount.write("a.jpg", "1");
+        site.shows("a.jpg", Some("1"));
+        mount.write("a.jpg", "2");
+        site.shows("a.jpg", Some("2"));
+        site.shows("b.jpg", None);
+        fs::rename(mount.path("a.jpg"), mount.path("b.jpg")).unwrap();
+        site.shows("a.jpg", None);
+        site.shows("b.jpg", Some("2"));
+        fs::remove_file(mount.path("b.jpg")).unwrap();
+        site.shows("b.jpg", None);
+        assert_eq!(mount.stop(), 0);
+    }
+}
+
+#[test]
+fn names_of_all_kinds_are_purged_under_their_urls() {
+    let Some(site) = Site::http() else { return };
+    let mount = site.mount();
+    for (name, url) in
+        [("a b.jpg", "a%20b.jpg"), ("\u{e4}?#.jpg", "%C3%A4%3F%23.jpg"), ("100%+1.jpg", "100%25%2B1.jpg")]
+    {
+        mount.write(name, "1");
+        site.shows(url, Some("1"));
+        mount.write(name, "2");
+        site.shows(url, Some("2"));
+    }
+}
+
+#[test]
+fn a_directory_that_moves_takes_its_old_urls_along() {
+    let Some(site) = Site::cloudflare() else { return };
+    let mount = site.mount();
+    fs::create_dir(mount.path("d")).unwrap();
+    for n in 0..60 {
+        mount.write(&format!("d/{n}.jpg"), n.to_string());
+    }
+    for n in 0..60 {
+        site.shows(&format!("d/{n}.jpg"), Some(&n.to_string()));
+        assert_eq!(site.seen(&format!("e/{n}.jpg")), [None, None]);
+    }
+    fs::rename(mount.path("d"), mount.path("e")).unwrap();
+    for n in 0..60 {
+        site.shows(&format!("d/{n}.jpg"), None);
+        site.shows(&format!("e/{n}.jpg"), Some(&n.to_string()));
+    }
+}
+
+#[test]
+fn a_mount_that_is_killed_before_it_purges_does_so_when_it_comes_back() {
+    let Some(site) = Site::cloudflare() else { return };
+    let mount = site.mount();
+    mount.write("a.jpg", "1");
+    site.shows("a.jpg", Some("1"));
+    site.edge.break_it(Some(Broken::Fails));
+    mount.write("a.jpg", "2");
+    assert_eq!(site.seen("a.jpg")[0].as_deref(), Some("1"), "the edge does not know yet");
+    mount.signal(Signal::SIGKILL);
+    assert_ne!(mount.wait(), 0);
+    mount.detach();
+    site.edge.break_it(None);
+    let again = format!("{},dir={},cache_dir={}", site.options(), mount.dir().display(), mount.cache_dir().display());
+    let mount = site.bucket.mount_with(&again);
+    site.shows("a.jpg", Some("2"));
+    drop(mount);
+}
+
+#[test]
+fn a_vendor_in_trouble_keeps_nobody_waiting_and_is_told_of() {
+    let Some(site) = Site::cloudflare() else { return };
+    let mount = site.mount();
+    site.edge.break_it(Some(Broken::Forbids));
+    site.shows("a.jpg", None);
+    let begun = originfs::clock::now();
+    for n in 0..20 {
+        mount.write("a.jpg", n.to_string());
+    }
+    assert!(begun.elapsed().as_secs() < 10, "closing does not wait for the vendor");
+    let status = || run(&mount, &["status"]).1;
+    eventually("the status tells of it", || status().contains("paused: 403"));
+    assert!(!status().contains(TOKEN) && !mount.log().contains(TOKEN), "nobody shows the secret");
+    site.edge.break_it(None);
+    assert_eq!(run(&mount, &["purge", "--retry", "--at", mount.dir().to_str().unwrap()]).0, 0);
+    site.shows("a.jpg", Some("19"));
+    eventually("nothing is left", || status().contains("0 changes to be purged"));
+}
+
+#[test]
+fn an_administrator_purges_and_verifies() {
+    let Some(site) = Site::cloudflare() else { return };
+    let mount = site.mount();
+    let at = mount.dir().to_str().unwrap();
+    mount.write("a.jpg", "1");
+    eventually("all of it is purged", || run(&mount, &["status"]).1.contains(": 0 changes to be purged"));
+    assert_eq!(site.seen("a.jpg")[0].as_deref(), Some("1"));
+    // Behind the mount's back: nobody purges that.
+    site.bucket.put("a.jpg", b"2");
+    assert_eq!(site.seen("a.jpg")[0].as_deref(), Some("1"));
+    let (code, said) = run(&mount, &["purge", "--dry-run", "--at", at, "a.jpg"]);
+    assert!(code == 0 && said.contains(&format!("{}/a.jpg", site.edge.address())), "{said}");
+    assert_eq!(site.seen("a.jpg")[0].as_deref(), Some("1"));
+    assert_eq!(run(&mount, &["purge", "--at", at, "a.jpg"]).0, 0);
+    site.shows("a.jpg", Some("2"));
+    let (code, said) = run(&mount, &["purge", "--at", at, "--everything"]);
+    assert!(code == 1 && said.contains("--yes"), "{said}");
+}
+
+/// Steps of the random test; `ORIGINFS_TEST_STEPS=2000` for a night.
+fn steps() -> usize {
+    std::env::var("ORIGINFS_TEST_STEPS").map_or(120, |steps| steps.parse().unwrap())
+}
+
+#[test]
+fn when_all_is_purged_no_edge_shows_anything_old() {
+    let Some(site) = Site::cloudflare() else { return };
+    let seed = std::env::var("ORIGINFS_TEST_SEED").map_or(7, |seed| seed.parse().unwrap());
+    println!("seed {seed}");
+    let mut bytes = noise(16 * steps(), seed).into_iter();
+    let mut below = move |n: u8| bytes.next().unwrap() % n;
+    let names: Vec<String> = (0..8).map(|n| format!("d{}/{n}.jpg", n % 2)).collect();
+    // What was killed goes last: its place is that of the next one.
+    let mut killed = Vec::new();
+    let mut mounts: Vec<Mount> = (0..3).map(|_| site.mount()).collect();
+    let caches: Vec<PathBuf> = mounts.iter().map(Mount::cache_dir).collect();
+    for dir in ["d0", "d1"] {
+        fs::create_dir(mounts[0].path(dir)).unwrap();
+    }
+    for step in 0..steps() {
+        let at = usize::from(below(3));
+        let (one, other) = (&names[usize::from(below(8))], &names[usize::from(below(8))]);
+        let mount = &mounts[at];
+        site.seen(one);
+        site.seen(other);
+        match below(16) {
+            0..7 => mount.write(one, step.to_string()),
+            // Perhaps it is not there.
+            7..9 => fs::remove_file(mount.path(one)).unwrap_or_default(),
+            9..12 => fs::rename(mount.path(one), mount.path(other)).unwrap_or_default(),
+            12 => site.edge.break_it(Some(Broken::Fails)),
+            13 => site.edge.break_it(Some(Broken::Mute)),
+            14 => site.edge.break_it(None),
+            _ => {
+                mount.signal(Signal::SIGKILL);
+                assert_ne!(mount.wait(), 0);
+                mount.detach();
+                let (dir, cache) = (mount.dir().display(), caches[at].display());
+                let again = format!("{},dir={dir},cache_dir={cache}", site.options());
+                let next = site.bucket.mount_with(&again);
+                killed.push(std::mem::replace(&mut mounts[at], next));
+            }
+        }
+    }
+    site.edge.break_it(None);
+    for mount in &mounts {
+        assert_eq!(run(mount, &["purge", "--retry", "--at", mount.dir().to_str().unwrap()]).0, 0);
+        eventually("all is purged", || run(mount, &["status"]).1.contains(": 0 changes to be purged"));
+    }
+    for name in &names {
+        let expect = site.bucket.see(name).map(|seen| String::from_utf8(seen.body).unwrap());
+        assert_eq!(site.seen(name), [expect.clone(), expect], "{name}, seed {seed}");
+    }
+    let calls = site.edge.calls();
+    assert!(!calls.is_empty(), "the vendor was asked");
+    println!("{} steps, {} kills, {} requests of the vendor", steps(), killed.len(), calls.len());
+    drop(mounts);
+}
+
+/// `originfs cdn ...`
+fn run(mount: &Mount, words: &[&str]) -> (i32, String) {
+    let mut command = vec![env!("CARGO_BIN_EXE_originfs"), "cdn"];
+    command.extend(words);
+    if words == ["status"] {
+        command.push(mount.dir().to_str().unwrap());
+    }
+    crate::harness::run(command)
+}
