@@ -9,6 +9,8 @@ WARM = ("ext4", "floor", "originfs", "originfs-60s", *PEERS)
 DISK = ("ext4", "originfs", "originfs-60s", *PEERS)
 RAW = ("raw", "originfs", *PEERS)
 OURS = ("originfs", *PEERS)
+# Where the default asks the bucket for every absent name, which the kernel then does under a lock of the directory.
+RAW_60S = ("raw", "originfs", "originfs-60s", *PEERS)
 
 
 @dataclasses.dataclass

@@ -171,8 +171,9 @@ class Juicefs(Mount):
     def prepare(self):
         port, folder = laboratory.free_port(), self.lab.path("redis")
         os.mkdir(folder)
+        # What has returned is to be there after a power loss, as with all others.
         self.lab.start("redis", ["redis-server", "--bind", "127.0.0.1", "--port", port, "--dir", folder, "--save", "",
-                                 "--appendonly", "no"])
+                                 "--appendonly", "yes", "--appendfsync", "always"])
         meta, end = f"redis://127.0.0.1:{port}/1", time.monotonic() + 20
         while True:
             try:
