@@ -18,6 +18,8 @@ ROWS = (*rows_read.ROWS, *rows_write.ROWS, *rows_names.ROWS)
 def main():
     args = arguments()
     if args.list:
+        # Whoever reads only the first ones: no complaint.
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         for row in ROWS:
             print(f"{row.name:<18} {row.title}")
         return 0

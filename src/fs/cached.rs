@@ -134,7 +134,8 @@ impl<S: Store> Fs<S> {
     }
 
     /// Whether the bytes are those of the object; `None` if its `ETag` is no sum of them. Where the two differ the bucket
-    /// is asked for the bytes: with some kinds of encryption the `ETag` only looks like a sum.
+    /// is asked for the bytes: with some kinds of encryption the `ETag` only looks like a sum. `None` also if it does not
+    /// answer.
     async fn is_sound(&self, key: &Key, version: &Version, file: File, sum: &str) -> Option<bool> {
         let here = tokio::task::spawn_blocking(move || sum_of_file(file)).await.ok()?.ok();
         if here.as_deref() == Some(sum) {
@@ -142,8 +143,10 @@ impl<S: Store> Fs<S> {
         }
         match self.sum_in_bucket(key, version).await {
             Ok(there) if here.as_ref() == Some(&there) => None,
-            // Not to be had is as bad: nobody gets bytes that are doubtful.
-            _ => Some(false),
+            Ok(_) | Err(Error::NotFound | Error::Stale) => Some(false),
+            // Nobody can tell, and what is here may be all that there is to be had now.
+            Err(_) if here.is_some() => None,
+            Err(_) => Some(false),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    fs::{Warmed, Wish},
+    fs::{Act, Warmed, Wish},
     model::key::Key,
     store::{Headers, faulty::Side},
 };
@@ -218,4 +218,31 @@ async fn a_bucket_that_is_away_ends_it() {
     stopped.release();
     let warmed = warming.await.unwrap();
     assert!(warmed.stopped && warmed.done < 20 && warmed.why.is_some(), "{warmed:?}");
+}
+
+/// With some kinds of encryption an ETag only looks like a sum: only the bucket knows.
+#[tokio::test]
+async fn what_the_bucket_cannot_tell_of_is_not_dropped() {
+    let host = behind();
+    host.read("d/a").await.unwrap();
+    let key = host.fs.key_of("d/a").unwrap();
+    let version = host.bucket.head(&key).await.unwrap().version;
+    std::fs::write(host.cached_file(&version), b"odd").unwrap();
+    let verify = || async { host.fs.cached(&["d/a".to_owned()], Act::Verify, Duration::ZERO).await };
+    host.bucket.fail(Some(Op::Get), 1, Side::Before, Error::unavailable("away"));
+    let told = verify().await.unwrap();
+    assert_eq!((told.unknown, told.entries.len()), (1, 0));
+    assert_eq!(&host.read("d/a").await.unwrap()[..], b"odd", "it is here still");
+    // There is no kernel that would hear of it.
+    drop(verify().await);
+    assert_eq!(&host.read("d/a").await.unwrap()[..], b"old");
+}
+
+impl Host {
+    fn cached_file(&self, version: &crate::model::version::Version) -> std::path::PathBuf {
+        let of_size = |path: &std::path::Path| std::fs::metadata(path).is_ok_and(|meta| meta.len() == version.size);
+        let dirs = std::fs::read_dir(self.dir.join("content")).unwrap().map(|dir| dir.unwrap().path());
+        let files = dirs.flat_map(|dir| std::fs::read_dir(dir).unwrap().map(|file| file.unwrap().path()));
+        files.filter(|path| of_size(path)).next().expect("it was read")
+    }
 }
