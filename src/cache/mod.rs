@@ -110,7 +110,9 @@ impl<S: Store> Contents<S> {
     /// Whether all of `key` at `version` is in the cache directory. Does not count as a use.
     pub fn has(&self, key: &Key, version: &Version) -> bool {
         let id = Id::new(key, version);
-        self.space.settle(&id);
+        if let Some(live) = self.space.peek_live(&id) {
+            live.settle();
+        }
         std::fs::metadata(self.dir.content(&id)).is_ok_and(|meta| meta.is_file() && meta.len() == version.size)
     }
 

@@ -129,12 +129,9 @@ impl Space {
         self.ledger().index.touch(id)?.live.upgrade()
     }
 
-    /// What is only in memory of a content goes to the disk. Does not count as a use.
-    pub(super) fn settle(&self, id: &Id) {
-        let live = self.ledger().index.peek_mut(id).and_then(|slot| slot.live.upgrade());
-        if let Some(content) = live {
-            content.settle();
-        }
+    /// As [`Self::live`], without counting as a use.
+    pub(super) fn peek_live(&self, id: &Id) -> Option<Arc<Content>> {
+        self.ledger().index.peek_mut(id)?.live.upgrade()
     }
 
     /// Makes `content` the one of its identity, with `bytes` on disk, unless another came first.

@@ -55,13 +55,13 @@ impl<S: Store> Fs<S> {
         caller: Caller,
     ) -> Result<(Found, Opened)> {
         if let Some(existing) = self.existing(parent, name)? {
-            return self.open_existing(existing, open).await;
+            return Box::pin(self.open_existing(existing, open)).await;
         }
         let raw = name;
         let (name, key, above) = self.place(parent, raw)?;
         let attr = self.attr_below(&above, Kind::File, mode, caller);
         if self.scope(&key) != Scope::Bucket {
-            return self.create_here((parent, &name), &attr, open).await;
+            return Box::pin(self.create_here((parent, &name), &attr, open)).await;
         }
         if !open.exclusive {
             return self.made(parent, name, &key, attr, open, &mut None);

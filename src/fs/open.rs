@@ -1,4 +1,6 @@
 //! open and release of what exists.
+//!
+//! What a warm open does not need is boxed: else every future has room for it, and is moved and allocated with it.
 
 use std::sync::{
     Arc,
@@ -55,7 +57,7 @@ impl<S: Store> Fs<S> {
         // What was renamed meanwhile is not what the caller named.
         let place = place.filter(|_| !moved);
         let now = match &place {
-            Some((parent, name)) => self.refetch(*parent, name).await?,
+            Some((parent, name)) => Box::pin(self.refetch(*parent, name)).await?,
             None => None,
         };
         self.tickets.comes_back(caller.tid, place, now, clock::now());
@@ -66,10 +68,11 @@ impl<S: Store> Fs<S> {
         let empties = open.truncate && open.write;
         self.revalidate(id, ticket.asked, empties).await?;
         if self.is_own(id) {
-            return self.open_here(id, open).await;
+            return Box::pin(self.open_here(id, open)).await;
         }
         let file = self.hold(id)?;
-        let opened = if empties { self.prepare_empty(&file, open).await } else { self.prepare(&file, open).await };
+        let opened =
+            if empties { Box::pin(self.prepare_empty(&file, open)).await } else { self.prepare(&file, open).await };
         if opened.is_err() {
             self.let_go(&file).await;
         }
@@ -86,7 +89,7 @@ impl<S: Store> Fs<S> {
 
     async fn prepare(&self, file: &Arc<File>, open: OpenMode) -> Result<Opened> {
         if open.write {
-            self.keep_small(file).await?;
+            Box::pin(self.keep_small(file)).await?;
         }
         let (content, version) = self.content_to_read(file, open).await;
         let size = self.tree().get(file.id).map_or(0, |node| node.payload.known.attr.size);
@@ -99,7 +102,7 @@ impl<S: Store> Fs<S> {
             }
             if backing.is_none() && content.size() <= SMALL {
                 // With its bytes here, a small file stays readable whatever becomes of the object.
-                backing = match self.contents.complete(&content).await {
+                backing = match Box::pin(self.contents.complete(&content)).await {
                     Ok(file) => Some(file),
                     Err(Error::NoSpace) => None,
                     Err(err) => return Err(err),
@@ -248,9 +251,9 @@ impl<S: Store> Fs<S> {
             };
             let stamp = self.fences.stamp(&key).await;
             let answer = if empties {
-                self.look(key.clone(), Hint::File(Some(version.clone()))).await?
+                Box::pin(self.look(key.clone(), Hint::File(Some(version.clone())))).await?
             } else {
-                self.look_to_read(key.clone(), &version).await?
+                Box::pin(self.look_to_read(key.clone(), &version)).await?
             };
             let mut tree = self.tree();
             if !self.fences.holds(stamp) {
@@ -289,11 +292,11 @@ impl<S: Store> Fs<S> {
     /// One opener less. What the last one leaves dirty is uploaded, or kept for the administrator.
     pub(super) async fn let_go(&self, file: &Arc<File>) {
         while !self.leave(file) {
-            if self.discard(file).await {
+            if Box::pin(self.discard(file)).await {
                 continue;
             }
-            let Err(err) = self.upload(file).await else { continue };
-            if self.keep_lost(file, &err).await {
+            let Err(err) = Box::pin(self.upload(file)).await else { continue };
+            if Box::pin(self.keep_lost(file, &err)).await {
                 continue;
             }
             // Somebody opened it meanwhile: theirs is the next try, unless they left just now.

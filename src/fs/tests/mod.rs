@@ -20,6 +20,7 @@ mod recovery;
 mod released;
 mod renames;
 mod sharing;
+mod sizes;
 mod upkeep;
 mod views;
 
