@@ -12,6 +12,7 @@ mod headers;
 pub mod help;
 mod invalidate;
 mod job;
+mod meant;
 mod meter;
 mod mount;
 mod pages;

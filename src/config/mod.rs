@@ -29,6 +29,11 @@ pub(crate) fn bytes(text: &str) -> Option<u64> {
     value::size(text, 1)
 }
 
+/// A time as people write it: `90s`, `12h`, or a bare number of seconds.
+pub(crate) fn duration(text: &str) -> Option<Duration> {
+    value::duration(text, Duration::from_secs(1))
+}
+
 /// Everything that one mount needs to know.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -42,6 +47,8 @@ pub struct Options {
     pub mount: MountOptions,
     /// The CDN that is to forget what changes; from the file of the mount.
     pub cdn: Vec<cdn::Cdn>,
+    /// A close waits for the purge of what it wrote.
+    pub sync_purges: bool,
 }
 
 /// How to reach the bucket.
