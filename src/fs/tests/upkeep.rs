@@ -239,10 +239,10 @@ async fn what_the_bucket_cannot_tell_of_is_not_dropped() {
 }
 
 impl Host {
-    fn cached_file(&self, version: &crate::model::version::Version) -> std::path::PathBuf {
+    fn cached_file(&self, version: &crate::model::version::Version) -> PathBuf {
         let of_size = |path: &std::path::Path| std::fs::metadata(path).is_ok_and(|meta| meta.len() == version.size);
         let dirs = std::fs::read_dir(self.dir.join("content")).unwrap().map(|dir| dir.unwrap().path());
-        let files = dirs.flat_map(|dir| std::fs::read_dir(dir).unwrap().map(|file| file.unwrap().path()));
-        files.filter(|path| of_size(path)).next().expect("it was read")
+        let mut files = dirs.flat_map(|dir| std::fs::read_dir(dir).unwrap().map(|file| file.unwrap().path()));
+        files.find(|path| of_size(path)).expect("it was read")
     }
 }
