@@ -20,6 +20,7 @@ mod plan;
 mod progress;
 mod remount;
 mod render;
+mod rules;
 mod site;
 mod status;
 mod umount;

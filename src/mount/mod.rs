@@ -5,7 +5,7 @@ mod alive;
 mod attach;
 mod beneath;
 mod bucket;
-mod cdn;
+pub mod cdn;
 mod point;
 mod probing;
 mod reach;
