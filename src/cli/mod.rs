@@ -8,6 +8,8 @@ mod background;
 mod cache;
 mod cdn;
 mod doctor;
+#[cfg(test)]
+mod documents;
 mod headers;
 pub mod help;
 mod invalidate;
