@@ -58,7 +58,7 @@ pub(super) struct EmitArgs {
     format: Format,
     #[command(flatten)]
     wish: WishArgs,
-    /// nginx, Varnish: the webserver of the site, as http://HOST[:PORT]
+    /// nginx, Varnish: the webserver of the site, as `http://HOST[:PORT]`
     #[arg(long, value_name = "URL")]
     origin: Option<String>,
     /// nginx: address and port to listen on

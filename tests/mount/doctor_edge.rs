@@ -119,7 +119,7 @@ fn fetch(url: &str) -> (u16, String, Vec<u8>) {
     let mut lines = head.lines();
     let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
     let kept = lines.filter(|line| line.starts_with("content-type:") || line.starts_with("cache-control:"));
-    let headers = kept.map(|line| format!("{line}\r\n")).collect();
+    let headers = kept.map(|line| format!("{line}\r\n")).collect::<Vec<_>>().concat();
     (status, headers, raw.split_off(end + 4))
 }
 
@@ -131,11 +131,11 @@ fn doctor_finds_what_a_cdn_does_wrong() {
         let bucket = bucket.lock().unwrap();
         (bucket.server.endpoint.clone(), bucket.source())
     };
-    let (taking, taken) = (Arc::clone(&bucket), Arc::new(Mutex::new(Vec::new())));
-    let taker = Arc::clone(&taken);
+    let (taking, written) = (Arc::clone(&bucket), Arc::new(Mutex::new(Vec::new())));
+    let noting = Arc::clone(&written);
     let edge = Edge::before(&format!("{endpoint}/{source}"), move |key| {
         taking.lock().unwrap().put(key, b"anybody's");
-        taker.lock().unwrap().push(key.to_owned());
+        noting.lock().unwrap().push(key.to_owned());
     });
     let mount = bucket.lock().unwrap().mount_with(&format!("cdn_url={}", edge.address));
     mount.write("a.png", "picture");
@@ -173,9 +173,9 @@ fn doctor_finds_what_a_cdn_does_wrong() {
         assert_eq!(found["verdict"], verdict, "{fault:?}: {found}");
         assert!(found.to_string().contains(part), "{fault:?}: {part} is not in {found}");
     }
-    let (bucket, taken) = (bucket.lock().unwrap(), taken.lock().unwrap());
-    assert!(!taken.is_empty());
-    for key in taken.iter() {
+    let (bucket, written) = (bucket.lock().unwrap(), written.lock().unwrap());
+    assert!(!written.is_empty());
+    for key in written.iter() {
         assert!(key.starts_with(".originfs/") && bucket.see(key).is_none(), "{key} is left");
     }
     assert_eq!(bucket.keys(), [".env", "a.png"]);

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Area, HEAD, IMMUTABLE, Refused, Rules, SANDBOX, SHORT, TOKEN, active, glob::Spelling};
+use super::{Area, IMMUTABLE, Refused, Rules, SANDBOX, SHORT, TOKEN, active, glob::Spelling};
 use crate::cdn::url::Family;
 
 /// Sections for the virtual host of the site.
@@ -12,7 +12,7 @@ pub fn emit(rules: &Rules) -> Result<String, Refused> {
     if areas.is_empty() {
         return Err("Apache serves the directories of a site: say site_url= in the options of the mount".to_owned());
     }
-    let mut text: String = HEAD.iter().map(|line| format!("# {line}\n")).collect();
+    let mut text = super::head();
     text.push_str("# To be included in the virtual host of the site; needs mod_headers.\n");
     let mut known: Vec<String> = Vec::new();
     for area in areas {

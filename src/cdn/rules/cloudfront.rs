@@ -1,4 +1,4 @@
-//! For CloudFront, as a template of CloudFormation: a cache policy, a policy for the headers of answers, and two functions
+//! For `CloudFront`, as a template of `CloudFormation`: a cache policy, a policy for the headers of answers, and two functions
 //! of the edge, to be named in the behavior of the distribution that has the bucket as its origin.
 
 use serde_json::json;

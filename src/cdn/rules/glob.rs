@@ -7,7 +7,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 pub(super) enum Spelling {
     /// Percent-encoding is undone (nginx, Apache).
     Decoded,
-    /// As it came, where no unreserved character is encoded (Varnish, CloudFront).
+    /// As it came, where no unreserved character is encoded (Varnish, `CloudFront`).
     Raw,
 }
 
@@ -81,7 +81,7 @@ fn literal(c: char, spelling: Spelling) -> String {
         Spelling::Decoded if c.is_ascii() => bare,
         Spelling::Decoded => format!("(?:{bare})"),
         Spelling::Raw => {
-            let encoded = |text: String| text.bytes().map(|byte| format!("%{byte:02x}")).collect::<String>();
+            let encoded = |text: String| text.bytes().map(|byte| format!("%{byte:02x}")).collect::<Vec<_>>().concat();
             let (small, large) = (encoded(c.to_string()), encoded(c.to_uppercase().to_string()));
             if c.is_ascii() { format!("(?:{small}|{bare})") } else { format!("(?:{small}|{large})") }
         }

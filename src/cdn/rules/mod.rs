@@ -190,7 +190,12 @@ fn active() -> Vec<&'static str> {
     all
 }
 
-/// What stands at the head of generated text, in lines.
+/// The head of generated text, where lines after a hash are comments.
+fn head() -> String {
+    HEAD.map(|line| format!("# {line}\n")).concat()
+}
+
+/// What stands there, in lines.
 const HEAD: [&str; 2] = [
     "Made by `originfs cdn rules emit`. Changes are lost when it is made anew; what it is made of",
     "is the configuration of the mounts: site_url, cdn_url, private, exposure.",

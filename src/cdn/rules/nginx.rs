@@ -7,7 +7,7 @@
 
 use std::fmt::Write as _;
 
-use super::{ABSENT, Area, HEAD, IMMUTABLE, Refused, Rules, SANDBOX, TOKEN, active, glob::Spelling};
+use super::{ABSENT, Area, IMMUTABLE, Refused, Rules, SANDBOX, TOKEN, active, glob::Spelling};
 use crate::cdn::url::Family;
 
 /// Where it listens, if nobody says.
@@ -23,7 +23,7 @@ pub fn emit(rules: &Rules) -> Result<String, Refused> {
     for host in rules.hosts() {
         servers.push_str(&server(rules, host, &mut origins)?);
     }
-    let mut text: String = HEAD.iter().map(|line| format!("# {line}\n")).collect();
+    let mut text = super::head();
     text.push_str(&maps(rules));
     text.push_str(&origins.text());
     text.push_str(&servers);
@@ -154,13 +154,14 @@ fn server(rules: &Rules, host: &str, origins: &mut Origins) -> Result<String, Re
     if !known.iter().any(|path| path == "/") {
         let site = areas.iter().find(|area| area.family == Family::Site);
         text.push_str("\n    # Nothing else is kept.\n    location / {\n");
-        text.push_str(&match site {
+        let rest = match site {
             Some(area) => {
                 let (upstream, _, _) = origins.of(rules.origin(area)?);
-                format!("        proxy_pass {upstream};\n{}", through(&upstream))
+                ["        proxy_pass ", &upstream, ";\n", &through(&upstream)].concat()
             }
             None => "        return 404;\n".to_owned(),
-        });
+        };
+        text.push_str(&rest);
         text.push_str("    }\n");
     }
     text.push_str(&purging(rules));
@@ -173,7 +174,7 @@ fn server(rules: &Rules, host: &str, origins: &mut Origins) -> Result<String, Re
 fn purging(rules: &Rules) -> String {
     let own = ["127.0.0.1".to_owned()];
     let purgers = if rules.wishes.purgers.is_empty() { &own[..] } else { &rules.wishes.purgers };
-    let allowed: String = purgers.iter().map(|address| format!("        allow {address};\n")).collect();
+    let allowed = purgers.iter().map(|address| format!("        allow {address};\n")).collect::<Vec<_>>().concat();
     format!(
         "\n    location @originfs_purge {{\n{allowed}        deny all;\n        proxy_cache_purge originfs {KEY};\n    }}\n"
     )

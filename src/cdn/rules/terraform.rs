@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use super::{
-    HEAD, Refused, Rules,
+    Refused, Rules,
     cloudflare::{self, Phase},
 };
 use crate::cdn::purge::vendor::cloudflare::Plan;
@@ -13,7 +13,7 @@ use crate::cdn::purge::vendor::cloudflare::Plan;
 /// Both rulesets. A zone has one ruleset in a phase, so whoever applies this has Terraform own all rules of these phases.
 pub fn emit(rules: &Rules, name: &str, plan: Plan) -> Result<String, Refused> {
     let phases = cloudflare::phases(rules, name, plan)?;
-    let mut text: String = HEAD.iter().map(|line| format!("# {line}\n")).collect();
+    let mut text = super::head();
     text.push_str(
         "# A zone has one ruleset in each phase: rules that are there already, and are not written here, are deleted.\n",
     );

@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 
-use super::{ABSENT, Area, HEAD, IMMUTABLE, Refused, Rules, SANDBOX, TOKEN, active, glob};
+use super::{ABSENT, Area, IMMUTABLE, Refused, Rules, SANDBOX, TOKEN, active, glob};
 use crate::cdn::url::Family;
 
 /// What is kept after its time, for when the origin is away.
@@ -36,7 +36,7 @@ pub fn emit(rules: &Rules) -> Result<String, Refused> {
                 .expect("a string takes everything");
         }
     }
-    let mut text: String = HEAD.iter().map(|line| format!("# {line}\n")).collect();
+    let mut text = super::head();
     text.push_str("vcl 4.1;\n\nimport std;\n\n");
     for (number, backend) in backends.iter().enumerate() {
         write!(text, "backend origin_{number} {{\n{backend}}}\n").expect("a string takes everything");
@@ -44,6 +44,7 @@ pub fn emit(rules: &Rules) -> Result<String, Refused> {
     text.push_str(&purgers(rules));
     text.push_str(&receive(&sorting, &rest));
     text.push_str(&answers(rules, &from));
+    text.push_str(&delivered(rules));
     Ok(text)
 }
 
@@ -166,22 +167,9 @@ sub vcl_hash {{
     )
 }
 
+/// What is asked, and what is kept of the answer.
 fn answers(rules: &Rules, from: &str) -> String {
-    let (ttl, age) = match rules.wishes.edge {
-        Some(seconds) => (
-            format!("        set beresp.ttl = {seconds}s;\n"),
-            // Browsers would take it off the time for which they keep a file.
-            "    unset resp.http.age;\n",
-        ),
-        None => (String::new(), ""),
-    };
-    let browser = rules.wishes.browser.map_or_else(String::new, |seconds| {
-        format!(
-            "    elsif (resp.status == 200 && !resp.http.x-originfs-pass) {{\n        set resp.http.cache-control = \"public, max-age={seconds}\";\n    }}\n"
-        )
-    });
-    let cors = if rules.wishes.cors { "    set resp.http.access-control-allow-origin = \"*\";\n" } else { "" };
-    let endings = active().join("|");
+    let ttl = rules.wishes.edge.map_or_else(String::new, |seconds| format!("        set beresp.ttl = {seconds}s;\n"));
     format!(
         r#"
 sub vcl_backend_fetch {{
@@ -217,7 +205,23 @@ sub vcl_backend_response {{
     unset beresp.http.x-originfs-check;
     return (deliver);
 }}
+"#
+    )
+}
 
+/// What visitors get.
+fn delivered(rules: &Rules) -> String {
+    // Browsers would take it off the time for which they keep a file.
+    let age = if rules.wishes.edge.is_some() { "    unset resp.http.age;\n" } else { "" };
+    let browser = rules.wishes.browser.map_or_else(String::new, |seconds| {
+        format!(
+            "    elsif (resp.status == 200 && !resp.http.x-originfs-pass) {{\n        set resp.http.cache-control = \"public, max-age={seconds}\";\n    }}\n"
+        )
+    });
+    let cors = if rules.wishes.cors { "    set resp.http.access-control-allow-origin = \"*\";\n" } else { "" };
+    let endings = active().join("|");
+    format!(
+        r#"
 sub vcl_deliver {{
     if (!req.http.x-originfs-area) {{
         return (deliver);

@@ -164,8 +164,8 @@ fn nginx_varnish_and_apache_take_their_rules() {
     }
 }
 
-/// What the functions for CloudFront do, run by Node.
-const FUNCTIONS: &str = r#"
+/// What the functions for `CloudFront` do, run by Node.
+const FUNCTIONS: &str = r"
 const fs = require('fs'), assert = require('assert');
 const of = (part) => new Function(JSON.parse(fs.readFileSync(process.argv[2])).Resources[part].Properties.FunctionCode + ';return handler;')();
 const request = of('Request'), response = of('Response');
@@ -182,7 +182,7 @@ assert.equal(said('/a.png', '0123456789ab', { 'cache-control': { value: 'private
 assert.equal(said('/a.png', '0123456789ab', {}, 404)['cache-control'], undefined);
 assert.match(said('/a.SVG', '', {})['content-security-policy'].value, /sandbox/);
 assert.equal(said('/a.png', '', {})['content-security-policy'], undefined);
-"#;
+";
 
 #[test]
 fn functions_of_cloudfront_refuse_what_is_private() {
