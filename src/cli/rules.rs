@@ -237,11 +237,10 @@ fn rules(args: &WishArgs, vendor: &str, meant: &[Meant]) -> Result<Rules, Failur
     let mut areas = Vec::new();
     for Meant { options, cdn } in meant {
         let own: Vec<&Cdn> = cdn.iter().filter(|cdn| cdn.vendor == vendor).collect();
-        let bases = if own.is_empty() {
-            options.fs.urls.bases().to_vec()
-        } else {
-            setup::bases(&own).map_err(Failure::usage)?
-        };
+        let mut bases = setup::bases(&own).map_err(Failure::usage)?;
+        if bases.is_empty() {
+            bases = options.fs.urls.bases().to_vec();
+        }
         let bucket = bucket(options)?;
         areas.extend(Area::of(&options.fs.urls, &bases, &options.s3.withheld, &bucket));
     }

@@ -47,6 +47,8 @@ pub struct Options {
     pub mount: MountOptions,
     /// The CDN that is to forget what changes; from the file of the mount.
     pub cdn: Vec<cdn::Cdn>,
+    /// A close waits for the purge of what it wrote.
+    pub sync_purges: bool,
 }
 
 /// How to reach the bucket.

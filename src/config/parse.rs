@@ -99,8 +99,17 @@ pub fn parse(request: &Request<'_>, host: &Host) -> Result<Parsed, Error> {
         log_file: given.path("log_file")?.map(|path| host.dir.join(path)),
         debug: given.is("debug")?,
     };
-    let options =
-        Options { bucket, prefix, mountpoint: request.mountpoint.to_owned(), s3, fs, cache, mount, cdn: Vec::new() };
+    let options = Options {
+        bucket,
+        prefix,
+        mountpoint: request.mountpoint.to_owned(),
+        s3,
+        fs,
+        cache,
+        mount,
+        cdn: Vec::new(),
+        sync_purges: given.one_word("purge")? == Some("sync"),
+    };
     Ok(Parsed { options, warnings: given.warnings, env: given.env })
 }
 

@@ -9,7 +9,7 @@ use std::{
 use tokio::{runtime::Handle, time::timeout};
 
 use super::{
-    Ended, Last, MountError, Opened, cdn,
+    Ended, Last, MountError, Opened, aside, cdn,
     probing::{self, Findings},
     reach::reach,
     run,
@@ -97,15 +97,24 @@ async fn open(options: &Options) -> Result<Opened<Bucket>, MountError> {
     // The cache directory is ours from here on, and nothing was changed yet.
     let purger = cdn::open(options)?;
     if let Some(purger) = &purger {
+        if options.sync_purges {
+            purger.keep_waiting();
+        }
         drop(watch.set(Arc::clone(purger)));
+        tokio::spawn(aside::look_after(Arc::clone(purger), options.cache.dir.clone()));
     }
     // Its directory keeps what was found the last time.
     let (findings, due) =
         if reached { probing::ask(store.store().store(), options).await } else { (Findings::default(), false) };
     let found = Arc::new(Mutex::new(findings));
     let conditional = findings.conditional;
+    let bucket = store.store().store().clone();
     let (fs, queue) =
         Fs::new(Arc::clone(&store), Arc::clone(&contents), options.fs.clone(), options.prefix.clone(), conditional);
+    if let Some(purger) = &purger {
+        let purger = Arc::clone(purger);
+        fs.tell_purges(Box::new(move |key| cdn::word(purger.progress(key.as_str()))));
+    }
     tell_local_names(&options.fs.patterns, &Disk::new(contents.root()));
     if !reached {
         tokio::spawn(heal(Arc::clone(&fs), Arc::clone(&store), options.clone(), Arc::clone(&found)));
@@ -129,7 +138,7 @@ async fn open(options: &Options) -> Result<Opened<Bucket>, MountError> {
     }
     let kernel = Kernel::default();
     let since = clock::wall().sec;
-    let source = Source { options: options.clone(), since, telemetry, contents, found, purger: purger.clone() };
+    let source = Source { options: options.clone(), since, telemetry, contents, found, purger: purger.clone(), bucket };
     tell(source, Arc::clone(&fs), kernel.clone());
     let last = purger.map(|purger| Last::new(cdn::drain(purger)));
     Ok(Opened { fs, queue, kernel, last })
@@ -184,6 +193,7 @@ struct Source {
     contents: Arc<Contents<Bucket>>,
     found: Arc<Mutex<Findings>>,
     purger: Option<Arc<Purger>>,
+    bucket: S3Store,
 }
 
 /// Answers `originfs status` and does what other commands say, for as long as the runtime lives. A mount without it is still a mount.
@@ -194,9 +204,9 @@ fn tell(source: Source, fs: Arc<Fs<Bucket>>, kernel: Kernel) {
     match bound {
         Ok(socket) => {
             let here = Arc::clone(&fs);
-            let purger = source.purger.clone();
+            let (purger, bucket) = (source.purger.clone(), source.bucket.clone());
             let status = Box::new(move || source.status(&here, &kernel));
-            drop(tokio::spawn(control::serve(socket, Upkeep { fs, status, purger })));
+            drop(tokio::spawn(control::serve(socket, Upkeep { fs, status, purger, bucket })));
         }
         Err(err) => log::warn!("no status of this mount: {err}"),
     }

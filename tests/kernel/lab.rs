@@ -121,6 +121,7 @@ impl Lab {
                 debug: false,
             },
             cdn: Vec::new(),
+            sync_purges: false,
         };
         (self.change)(&mut options);
         options

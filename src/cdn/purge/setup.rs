@@ -9,6 +9,7 @@ use super::{
         Common, Vendor,
         bunny::Bunny,
         cloudflare::{Cloudflare, Plan},
+        command::Command,
         digitalocean::DigitalOcean,
         edge::{Below, Edge},
         fastly::Fastly,
@@ -29,7 +30,7 @@ const REPURGE_AFTER: u64 = 5;
 
 const CLOUDFLARE_API: &str = "https://api.cloudflare.com/client/v4";
 
-const VENDORS: &str = "http, cloudflare, digitalocean, bunny, fastly, keycdn, webhook";
+const VENDORS: &str = "http, cloudflare, digitalocean, bunny, fastly, keycdn, webhook, command";
 
 /// Vendors that cannot be told what changed, or only in a way that helps nobody.
 const DEAF: [(&str, &str); 3] = [
@@ -45,13 +46,14 @@ pub struct Planned {
     pub place: Place,
 }
 
-/// All stations of a mount of `prefix`: each edge of one's own is one. An error is one line.
-pub fn stations(cdns: &[Cdn], prefix: &Prefix) -> Result<Vec<Planned>, String> {
+/// All stations of a mount of `prefix`: each edge of one's own is one. A table that says no URLs is about `public`, those
+/// of the mount. An error is one line.
+pub fn stations(cdns: &[Cdn], prefix: &Prefix, public: &Mapper) -> Result<Vec<Planned>, String> {
     let mut all = Vec::new();
     for cdn in cdns.iter().filter(|cdn| !is_deaf(&cdn.vendor)) {
         let wrong = |why: String| format!("cdn {}: {why}", cdn.vendor);
         let place = cdn.place().map_err(|err| wrong(err.to_string()))?;
-        let common = common(cdn, prefix).map_err(wrong)?;
+        let common = common(cdn, prefix, public).map_err(wrong)?;
         let vendors = vendors(cdn, &place).map_err(wrong)?;
         for (name, vendor) in vendors {
             let station = Station { name, vendor, common: common.clone() };
@@ -97,7 +99,7 @@ pub fn zone_of_cloudflare(cdn: &Cdn) -> Result<(String, String), String> {
     zone(cdn).map(|zone| (api, zone)).map_err(|why| format!("cdn cloudflare: {why}"))
 }
 
-fn common(cdn: &Cdn, prefix: &Prefix) -> Result<Common, String> {
+fn common(cdn: &Cdn, prefix: &Prefix, public: &Mapper) -> Result<Common, String> {
     let mut bases = Vec::new();
     for (texts, family) in [(&cdn.base, Family::Cdn), (&cdn.site, Family::Site)] {
         for text in &texts.0 {
@@ -105,7 +107,14 @@ fn common(cdn: &Cdn, prefix: &Prefix) -> Result<Common, String> {
         }
     }
     if bases.is_empty() {
-        return Err("expected a base (URL before the key) or a site (URL before the path in the mount)".to_owned());
+        bases = public.bases().to_vec();
+    }
+    if bases.is_empty() {
+        return Err(
+            "expected cdn_url= or site_url= of the mount, or a base (URL before the key) or a site (URL before the \
+                    path in the mount) of its own"
+                .to_owned(),
+        );
     }
     let repurge_after = Some(cdn.repurge_after.unwrap_or(REPURGE_AFTER)).filter(|seconds| *seconds > 0);
     Ok(Common {
@@ -140,6 +149,15 @@ fn vendors(cdn: &Cdn, place: &Place) -> Result<Vec<(String, Vendor)>, String> {
             // Where it leads is the administrator's business, but it must lead somewhere.
             Base::parse(&url, Family::Site).map_err(|err| err.to_string())?;
             Ok(vec![("webhook".to_owned(), Vendor::Webhook(Webhook { url }))])
+        }
+        "command" => {
+            refuse(cdn, &["command"])?;
+            let words = cdn.command.0.clone();
+            match words.first() {
+                Some(program) if program.starts_with('/') => {}
+                _ => return Err("expected command: the whole path of a program, and its arguments".to_owned()),
+            }
+            Ok(vec![("command".to_owned(), Vendor::Command(Command { words }))])
         }
         "" => Err(format!("expected a vendor: {VENDORS}")),
         other => Ok(vec![(other.to_owned(), service(cdn, place)?)]),
@@ -213,6 +231,7 @@ fn zone(cdn: &Cdn) -> Result<String, String> {
 fn refuse(cdn: &Cdn, used: &[&str]) -> Result<(), String> {
     let said = [
         ("edges", !cdn.edges.0.is_empty()),
+        ("command", !cdn.command.0.is_empty()),
         ("below", cdn.below.is_some()),
         ("zone", cdn.zone.is_some()),
         ("plan", cdn.plan.is_some()),
@@ -233,10 +252,33 @@ mod tests {
     use super::*;
     use crate::config::file::File;
 
-    fn plan(text: &str) -> Result<Vec<String>, String> {
+    fn planned(text: &str, public: Vec<Base>) -> Result<Vec<Planned>, String> {
         let file = File::parse(text).map_err(|err| err.to_string())?;
-        let all = stations(&file.cdn, &Prefix::parse("site").unwrap())?;
-        Ok(all.into_iter().map(|planned| planned.station.name).collect())
+        let prefix = Prefix::parse("site").unwrap();
+        stations(&file.cdn, &prefix, &Mapper::new(prefix.clone(), public))
+    }
+
+    fn plan(text: &str) -> Result<Vec<String>, String> {
+        Ok(planned(text, Vec::new())?.into_iter().map(|planned| planned.station.name).collect())
+    }
+
+    #[test]
+    fn a_table_without_urls_is_about_those_of_the_mount() {
+        let public = || {
+            vec![
+                Base::parse("https://cdn.example", Family::Cdn).unwrap(),
+                Base::parse("https://www.example/images", Family::Site).unwrap(),
+            ]
+        };
+        let text = "[[cdn]]\nvendor = 'http'\nedges = 'http://10.0.0.1'\n";
+        let all = planned(text, public()).unwrap();
+        assert_eq!(
+            all[0].station.common.urls.of("site/a"),
+            ["https://cdn.example/site/a", "https://www.example/images/a"]
+        );
+        // One that says any has those alone.
+        let all = planned(&format!("{text}base = 'https://other.example'\n"), public()).unwrap();
+        assert_eq!(all[0].station.common.urls.of("site/a"), ["https://other.example/site/a"]);
     }
 
     #[test]
@@ -257,12 +299,14 @@ mod tests {
     fn what_makes_no_sense_is_named() {
         let base = "base = 'https://a.example'";
         for (text, part) in [
-            ("vendor = 'http'\nedges = 'http://a'".to_owned(), "expected a base"),
+            ("vendor = 'http'\nedges = 'http://a'".to_owned(), "expected cdn_url="),
             (format!("vendor = 'http'\n{base}"), "expected edges"),
             (format!("vendor = 'http'\n{base}\nedges = 'http://a'\nzone = 'x'"), "zone: means nothing"),
             (format!("vendor = 'cloudflare'\n{base}\nzone = 'a/b'\ntoken_env = 'T'"), "zone: expected"),
             (format!("vendor = 'cloudflare'\n{base}\nzone = 'a'"), "expected token_file"),
             (format!("vendor = 'akamia'\n{base}"), "unknown vendor"),
+            (format!("vendor = 'command'\n{base}\ncommand = 'purge'"), "expected command"),
+            (format!("vendor = 'webhook'\n{base}\napi = 'http://a'\ncommand = '/purge'"), "command: means nothing"),
         ] {
             let err = plan(&format!("[[cdn]]\n{text}\n")).unwrap_err();
             assert!(err.contains(part), "{err}");

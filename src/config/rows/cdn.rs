@@ -68,4 +68,11 @@ pub(in super::super) const CDN: &[Row] = &[
         &[],
         "URL at which the site serves the mounted directory; several with ';' between.",
     ),
+    row(
+        "purge",
+        Word(&["async", "sync"]),
+        Value("async"),
+        &[],
+        "sync: a close waits up to 3 s until the CDN has forgotten what it replaced; it does not fail if that takes longer.",
+    ),
 ];

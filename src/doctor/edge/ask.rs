@@ -32,9 +32,11 @@ pub async fn ask(subject: &str, options: &Options, cdn: &[Cdn], visitor: &impl V
         Ok(of_tables) => bases.extend(of_tables.into_iter().map(|base| (base, true))),
         Err(why) => return vec![about("cdn-reach", subject).skipped(why)],
     }
+    // A table that says no URLs is about those of the mount.
+    let all = cdn.iter().any(|cdn| cdn.base.0.is_empty() && cdn.site.0.is_empty());
     for base in options.fs.urls.bases() {
         if bases.iter().all(|(known, _)| known != base) {
-            bases.push((base.clone(), false));
+            bases.push((base.clone(), all));
         }
     }
     if bases.is_empty() {
