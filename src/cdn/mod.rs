@@ -5,5 +5,6 @@ pub mod active;
 pub mod content_type;
 pub mod policy;
 pub mod purge;
+pub mod rules;
 pub mod tags;
 pub mod url;

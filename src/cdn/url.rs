@@ -152,6 +152,12 @@ impl Mapper {
         &self.bases
     }
 
+    /// The same mount at one base alone.
+    #[must_use]
+    pub fn at(&self, base: &Base) -> Self {
+        Self { prefix: self.prefix.clone(), bases: vec![base.clone()] }
+    }
+
     /// The path of a key from the mount point. `None`: it is outside of the mount, or ours (`.originfs`).
     pub fn path<'k>(&self, key: &'k Key) -> Option<&'k str> {
         let path = key.as_str().strip_prefix(self.prefix.as_str())?;

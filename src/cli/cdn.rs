@@ -10,7 +10,7 @@ use clap::Subcommand;
 use super::{
     Failure,
     job::{Ended, Host, Target},
-    status,
+    rules, status,
 };
 use crate::{
     cdn::purge::setup,
@@ -28,6 +28,9 @@ pub(super) enum CdnCommand {
     Status(CdnStatusArgs),
     /// Have the CDN forget paths, whoever changed them
     Purge(CdnPurgeArgs),
+    /// Rules for caches: what they keep of the mounts, for how long, and what never
+    #[command(subcommand)]
+    Rules(rules::RulesCommand),
     /// Compare what the edges have of paths with the bucket
     Verify(CdnVerifyArgs),
 }
@@ -99,6 +102,7 @@ pub(super) fn command(command: &CdnCommand, out: &mut impl Write) -> Result<(), 
             say(out, args.json.then_some(&status.purging), || report(&status))
         }
         CdnCommand::Purge(args) => purge(args, out),
+        CdnCommand::Rules(command) => rules::command(command, out),
         CdnCommand::Verify(args) => {
             let target = Host::current()?.target(args.at.as_deref(), &args.paths)?;
             let Done::Compared(seen) = work(&target, Job::Compare { paths: target.paths.clone() })? else {

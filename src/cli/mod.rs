@@ -8,6 +8,8 @@ mod background;
 mod cache;
 mod cdn;
 mod doctor;
+#[cfg(test)]
+mod documents;
 mod headers;
 pub mod help;
 mod invalidate;
@@ -21,6 +23,7 @@ mod plan;
 mod progress;
 mod remount;
 mod render;
+mod rules;
 mod site;
 mod status;
 mod umount;

@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::Error;
 
 /// One table. What a vendor does not use, it refuses.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Cdn {
     /// `http`, `cloudflare`, ...
@@ -49,7 +49,7 @@ pub struct Cdn {
 }
 
 /// One text, or several.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(from = "OneOrMany")]
 pub struct Texts(pub Vec<String>);
 

@@ -29,7 +29,7 @@ pub(crate) fn bytes(text: &str) -> Option<u64> {
     value::size(text, 1)
 }
 
-/// A time as people write it: `90s`, `12h`, or a bare number of seconds.
+/// A time as people write it: `90s`, `5m`, `31d`, or a bare number of seconds.
 pub(crate) fn duration(text: &str) -> Option<Duration> {
     value::duration(text, Duration::from_secs(1))
 }

@@ -8,12 +8,13 @@
 //!   be mounted, and where that is written down.
 //! - [`nginx`], [`apache`], [`lighttpd`], [`sites`]: web servers. [`php`]: PHP. [`units`]: the order of a boot.
 //! - [`others`]: tools that mount the same. [`host`]: kernel and scanners. [`space`]: the cache directory.
-//! - [`bucket`], [`exposure`]: the bucket. [`access`]: the mount, as the user of the web server finds it.
+//! - [`edge`]: the CDN, as visitors see it. [`bucket`], [`exposure`]: the bucket. [`access`]: the mount, as the user of the web server finds it.
 
 pub mod access;
 pub mod apache;
 pub mod bucket;
 mod directive;
+pub mod edge;
 pub mod exposure;
 pub mod files;
 pub mod finding;

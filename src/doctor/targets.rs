@@ -9,6 +9,7 @@ use super::{
 use crate::{
     apps::service,
     config::{
+        cdn::Cdn,
         file::File,
         words::{self, Word},
     },
@@ -32,6 +33,8 @@ pub struct Target {
     pub settings: Option<PathBuf>,
     /// The process that serves it.
     pub process: Option<u32>,
+    /// What its file says of a CDN.
+    pub cdn: Vec<Cdn>,
 }
 
 impl Target {
@@ -88,7 +91,9 @@ fn completed(files: &impl Files, mut target: Target) -> Target {
         words::split(&target.options).unwrap_or_default().into_iter().partition(|word| word.name == "config");
     let Some(path) = named.last().and_then(|word| word.value.as_deref()).map(Path::new) else { return target };
     let Some(file) = files.read(path).and_then(|text| File::parse(&text).ok()) else { return target };
-    let Ok(mut all) = file.words(path.parent().unwrap_or(Path::new("/"))) else { return target };
+    let base = path.parent().unwrap_or(Path::new("/"));
+    let Ok(mut all) = file.words(base) else { return target };
+    target.cdn = file.cdn.iter().map(|cdn| cdn.clone().resolved(base)).collect();
     if target.fstab.is_some() {
         // mount(8) adds it where nobody wrote it.
         rest.retain(|word| word.name != "rw");
@@ -121,6 +126,7 @@ pub fn add(all: &mut Vec<Target>, target: Target) {
     same.settings = target.settings.or(same.settings.take());
     same.process = target.process.or(same.process);
     (same.source, same.options, same.env) = (target.source, target.options, target.env);
+    same.cdn = target.cdn;
 }
 
 fn of_fstab(line: Line) -> Target {

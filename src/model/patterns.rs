@@ -85,6 +85,11 @@ impl List {
         self.0.iter().map(|glob| glob.pattern.as_str())
     }
 
+    /// The same, and whether each is for whole paths from the root, and not for names at any depth.
+    pub fn rooted(&self) -> impl Iterator<Item = (&str, bool)> {
+        self.0.iter().map(|glob| (glob.pattern.as_str(), glob.rooted))
+    }
+
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -41,6 +41,11 @@ impl Withheld {
         self.all || path.split('/').next() == Some(CONTROL) || self.patterns.covers(&path.to_lowercase())
     }
 
+    /// What is withheld of a mount that is not private as a whole: letters are small, and of any case are meant.
+    pub fn patterns(&self) -> &List {
+        &self.patterns
+    }
+
     /// Whether nothing is public.
     pub fn is_all(&self) -> bool {
         self.all

@@ -1,6 +1,7 @@
 //! The purges of a mount: their disk, their secrets and their way to the vendors.
 
 use std::{
+    collections::BTreeMap,
     env, fs,
     path::{Path, PathBuf},
     sync::Arc,
@@ -34,8 +35,9 @@ use crate::{
     },
 };
 
-/// Bytes of an answer that are looked at: they are small everywhere.
-const ANSWER_BYTES: usize = 64 << 10;
+/// Bytes of an answer that are looked at: those to purges are small everywhere, and 300 rules of 4 KiB are the most that
+/// a zone has.
+const ANSWER_BYTES: usize = 4 << 20;
 /// What can be purged gets so long at the end of a mount, which has 90 s for all; the rest is purged by the next one.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
 /// How long an edge may take that is looked at.
@@ -56,8 +58,14 @@ pub(super) fn open_at(options: &Options, dir: &Path) -> Result<Option<Arc<Purger
     if options.cdn.is_empty() || options.fs.read_only {
         return Ok(None);
     }
+    for why in setup::deaf(&options.cdn) {
+        log::warn!("{why}");
+    }
     let wrong = |why: String| MountError::Path(dir.to_owned(), why);
     let planned = setup::stations(&options.cdn, &options.prefix, &options.fs.urls).map_err(wrong)?;
+    if planned.is_empty() {
+        return Ok(None);
+    }
     let stations = planned.iter().map(|planned| planned.station.clone()).collect();
     let purger = Purger::open(dir, options.prefix.as_str(), stations, seed());
     let purger = purger.map_err(|err| wrong(err.to_string()))?;
@@ -103,6 +111,39 @@ pub(super) fn report(purger: &Purger) -> Vec<status::Purging> {
     };
     let stations = purger.stations().iter();
     purger.look(|lanes| lanes.iter().zip(stations).map(|(lane, station)| line(lane, &station.name)).collect())
+}
+
+/// The way to APIs for a command that is no mount; `place` is where the secret of the station 0 is.
+pub fn outside(place: Place) -> impl Outside {
+    World::new(vec![place])
+}
+
+/// Status, headers and body of an answer.
+pub type Visited = (u16, BTreeMap<String, String>, Vec<u8>);
+
+/// Asks for a URL as anybody may, within [`COMPARE_MAX`]; names of headers are in small letters. An error is one line.
+pub async fn visit(method: &'static str, url: &str, body: &'static str) -> Result<Visited, String> {
+    let world = World::new(Vec::new());
+    let visit = async {
+        let mut http = HttpRequest::new(SdkBody::from(body));
+        http.set_method(method).map_err(|err| err.to_string())?;
+        http.set_uri(url.to_owned()).map_err(|err| err.to_string())?;
+        let answer = world.connector.call(http).await.map_err(|err| chain(&err))?;
+        let status = answer.status().as_u16();
+        let headers = answer.headers().iter().map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()));
+        let headers = headers.collect();
+        let mut stream = ByteStream::new(answer.into_body());
+        let mut body = Vec::new();
+        while let Some(chunk) = stream.next().await {
+            body.extend_from_slice(&chunk.map_err(|err| chain(&err))?);
+            if body.len() > ANSWER_BYTES {
+                break;
+            }
+        }
+        Ok((status, headers, body))
+    };
+    let late = |_| Err(format!("no answer within {} s", COMPARE_MAX.as_secs()));
+    timeout(COMPARE_MAX, visit).await.unwrap_or_else(late)
 }
 
 /// The value of `user.cdn.state`.

@@ -6,7 +6,7 @@ pub mod aside;
 mod attach;
 mod beneath;
 mod bucket;
-mod cdn;
+pub mod cdn;
 mod point;
 mod probing;
 mod program;

@@ -3,6 +3,9 @@
 mod beside;
 mod direct;
 mod edge;
+mod real;
+mod rules;
+mod rulesets;
 
 use std::{fs, path::PathBuf};
 
@@ -199,6 +202,15 @@ fn an_administrator_purges_and_verifies() {
     site.shows("a.jpg", Some("2"));
     let (code, said) = run(&mount, &["purge", "--at", at, "--everything"]);
     assert!(code == 1 && said.contains("--yes"), "{said}");
+}
+
+#[test]
+fn a_vendor_without_a_purge_is_told_of_when_the_mount_starts() {
+    let Some(site) = Site::new("vendor = 'exoscale'\n") else { return };
+    let mount = site.mount();
+    assert!(mount.log().contains("exoscale is not told what changes"), "{}", mount.log());
+    mount.write("a.jpg", "1");
+    assert_eq!(mount.stop(), 0);
 }
 
 /// Steps of the random test; `ORIGINFS_TEST_STEPS=2000` for a night.

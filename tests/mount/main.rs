@@ -12,6 +12,7 @@ mod cdn;
 mod coherence;
 mod directories;
 mod doctor;
+mod doctor_edge;
 mod failure;
 mod files;
 mod foreign;

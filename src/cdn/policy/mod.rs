@@ -37,7 +37,8 @@ const PRIVATE: &str = "private, no-cache";
 const ATTR_CHAR: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Extensions of what browsers run or render with the rights of the host: a download, unless a rule says otherwise.
-const ACTIVE: [&str; 12] = ["htc", "hta", "htm", "html", "mht", "mhtml", "shtml", "swf", "xht", "xhtml", "xml", "xsl"];
+pub const ACTIVE: [&str; 12] =
+    ["htc", "hta", "htm", "html", "mht", "mhtml", "shtml", "swf", "xht", "xhtml", "xml", "xsl"];
 /// Packed or not.
 const SVG: &str = "image/svg+xml";
 /// Extensions that some server runs.

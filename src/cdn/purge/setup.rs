@@ -28,6 +28,8 @@ const COLLAPSE_AT: usize = 50;
 /// A fetch that was under way while an object was replaced has ended by then.
 const REPURGE_AFTER: u64 = 5;
 
+const CLOUDFLARE_API: &str = "https://api.cloudflare.com/client/v4";
+
 const VENDORS: &str = "http, cloudflare, digitalocean, bunny, fastly, keycdn, webhook, command";
 
 /// Vendors that cannot be told what changed, or only in a way that helps nobody.
@@ -48,7 +50,7 @@ pub struct Planned {
 /// of the mount. An error is one line.
 pub fn stations(cdns: &[Cdn], prefix: &Prefix, public: &Mapper) -> Result<Vec<Planned>, String> {
     let mut all = Vec::new();
-    for cdn in cdns {
+    for cdn in cdns.iter().filter(|cdn| !is_deaf(&cdn.vendor)) {
         let wrong = |why: String| format!("cdn {}: {why}", cdn.vendor);
         let place = cdn.place().map_err(|err| wrong(err.to_string()))?;
         let common = common(cdn, prefix, public).map_err(wrong)?;
@@ -59,6 +61,42 @@ pub fn stations(cdns: &[Cdn], prefix: &Prefix, public: &Mapper) -> Result<Vec<Pl
         }
     }
     Ok(all)
+}
+
+fn is_deaf(vendor: &str) -> bool {
+    DEAF.iter().any(|(name, _)| *name == vendor)
+}
+
+/// One line for each vendor that cannot be told what changes.
+pub fn deaf(cdns: &[Cdn]) -> Vec<String> {
+    let known = cdns.iter().filter_map(|cdn| DEAF.iter().find(|(name, _)| *name == cdn.vendor));
+    known
+        .map(|(name, why)| {
+            format!("{name} is not told what changes: {why}. Use versioned URLs (originfs url --versioned)")
+        })
+        .collect()
+}
+
+/// The URLs before keys and paths that tables say.
+pub fn bases(cdns: &[&Cdn]) -> Result<Vec<Base>, String> {
+    let mut bases = Vec::new();
+    for cdn in cdns {
+        for (texts, family) in [(&cdn.base, Family::Cdn), (&cdn.site, Family::Site)] {
+            for text in &texts.0 {
+                bases.push(Base::parse(text, family).map_err(|err| format!("cdn {}: {err}", cdn.vendor))?);
+            }
+        }
+    }
+    Ok(bases)
+}
+
+/// API and zone of a table about Cloudflare.
+pub fn zone_of_cloudflare(cdn: &Cdn) -> Result<(String, String), String> {
+    let api = cdn.api.as_deref().unwrap_or(CLOUDFLARE_API).trim_end_matches('/').to_owned();
+    if cdn.place().map_err(|err| err.to_string())? == Place::Nowhere {
+        return Err("cdn cloudflare: expected token_file, token_env or token_credential".to_owned());
+    }
+    zone(cdn).map(|zone| (api, zone)).map_err(|why| format!("cdn cloudflare: {why}"))
 }
 
 fn common(cdn: &Cdn, prefix: &Prefix, public: &Mapper) -> Result<Common, String> {
@@ -122,10 +160,7 @@ fn vendors(cdn: &Cdn, place: &Place) -> Result<Vec<(String, Vendor)>, String> {
             Ok(vec![("command".to_owned(), Vendor::Command(Command { words }))])
         }
         "" => Err(format!("expected a vendor: {VENDORS}")),
-        other => match DEAF.iter().find(|(name, _)| *name == other) {
-            Some((_, why)) => Err(format!("{why}: use versioned URLs, and no [[cdn]] table")),
-            None => Ok(vec![(other.to_owned(), service(cdn, place)?)]),
-        },
+        other => Ok(vec![(other.to_owned(), service(cdn, place)?)]),
     }
 }
 
@@ -137,9 +172,9 @@ fn service(cdn: &Cdn, place: &Place) -> Result<Vendor, String> {
         "cloudflare" => {
             refuse(cdn, &["zone", "plan", "api", "origins", "queries", "schemes", "hosts"])?;
             Vendor::Cloudflare(Cloudflare {
-                api: api("https://api.cloudflare.com/client/v4"),
+                api: api(CLOUDFLARE_API),
                 zone: zone(cdn)?,
-                plan: plan(cdn)?,
+                plan: plan_of(cdn.plan.as_deref())?,
                 origins: cdn.origins.0.clone(),
                 queries: cdn.queries,
             })
@@ -168,8 +203,9 @@ fn service(cdn: &Cdn, place: &Place) -> Result<Vendor, String> {
     Ok(vendor)
 }
 
-fn plan(cdn: &Cdn) -> Result<Plan, String> {
-    match cdn.plan.as_deref() {
+/// A plan of Cloudflare by its name; the smallest one if nobody says.
+pub fn plan_of(name: Option<&str>) -> Result<Plan, String> {
+    match name {
         None | Some("free") => Ok(Plan::Free),
         Some("pro") => Ok(Plan::Pro),
         Some("business") => Ok(Plan::Business),
@@ -252,6 +288,14 @@ mod tests {
     }
 
     #[test]
+    fn a_vendor_that_cannot_be_told_is_named_and_no_station() {
+        let text = "[[cdn]]\nvendor = 'vultr'\nbase = 'https://a.example'\n";
+        assert_eq!(plan(text).unwrap(), [""; 0]);
+        let told = deaf(&File::parse(text).unwrap().cdn);
+        assert!(told.len() == 1 && told[0].starts_with("vultr") && told[0].contains("versioned URLs"), "{told:?}");
+    }
+
+    #[test]
     fn what_makes_no_sense_is_named() {
         let base = "base = 'https://a.example'";
         for (text, part) in [
@@ -260,7 +304,6 @@ mod tests {
             (format!("vendor = 'http'\n{base}\nedges = 'http://a'\nzone = 'x'"), "zone: means nothing"),
             (format!("vendor = 'cloudflare'\n{base}\nzone = 'a/b'\ntoken_env = 'T'"), "zone: expected"),
             (format!("vendor = 'cloudflare'\n{base}\nzone = 'a'"), "expected token_file"),
-            (format!("vendor = 'vultr'\n{base}"), "versioned URLs"),
             (format!("vendor = 'akamia'\n{base}"), "unknown vendor"),
             (format!("vendor = 'command'\n{base}\ncommand = 'purge'"), "expected command"),
             (format!("vendor = 'webhook'\n{base}\napi = 'http://a'\ncommand = '/purge'"), "command: means nothing"),

@@ -85,13 +85,13 @@ fn of_process(pid: u32) -> Option<Target> {
         }
         _ => return None,
     };
-    let Asked { source, words: all, .. } = asked.ok()?;
+    let Asked { source, words: all, cdn, .. } = asked.ok()?;
     let env = split("environ").unwrap_or_default().into_iter().filter_map(|variable| {
         let (name, value) = variable.to_str()?.split_once('=')?;
         (name != "ORIGINFS_BACKGROUND").then(|| (name.to_owned(), value.to_owned()))
     });
     let options = all.iter().map(written).collect::<Vec<_>>().join(",");
-    Some(Target { source, options, env: env.collect(), process: Some(pid), ..Target::default() })
+    Some(Target { source, options, env: env.collect(), process: Some(pid), cdn, ..Target::default() })
 }
 
 /// The permission bits of a file of this host.

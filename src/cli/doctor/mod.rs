@@ -224,6 +224,9 @@ impl<'a> Examination<'a> {
         if target.is_known() {
             findings.extend(self.keys(target, &options));
             findings.extend(part::bucket(target));
+            if !options.fs.urls.bases().is_empty() || !target.cdn.is_empty() {
+                findings.extend(part::edge(target));
+            }
         } else {
             findings.push(about("endpoint", &subject).skipped("how it was mounted is written down nowhere"));
         }

@@ -17,12 +17,14 @@ use serde::{Deserialize, Serialize};
 
 use super::{Failure, Target, User, options};
 use crate::{
-    config::words,
+    config::{cdn::Cdn, words},
     doctor::{
         access, bucket,
+        edge::{self, Look, Visitor},
         exposure::Expected,
         finding::{Finding, about},
     },
+    mount::cdn::visit,
 };
 
 /// The hidden command of those processes.
@@ -44,6 +46,7 @@ enum Question {
     Mounted { subject: String, dir: PathBuf, kind: Option<String>, again: String },
     User { subject: String, dir: PathBuf, user: User, read_only: bool },
     Bucket { source: String, dir: Option<PathBuf>, options: String },
+    Edge { source: String, dir: Option<PathBuf>, options: String, cdn: Vec<Cdn> },
 }
 
 /// Answers the question on `input`.
@@ -60,6 +63,9 @@ pub(in crate::cli) fn command(input: &mut impl Read, out: &mut impl Write) -> Re
             vec![access::judge(&subject, &user, access::attempt(&dir, read_only || !user.writes))]
         }
         Question::Bucket { source, dir, options } => ask_bucket(&Target { source, dir, options, ..Target::default() })?,
+        Question::Edge { source, dir, options, cdn } => {
+            ask_edge(&Target { source, dir, options, cdn, ..Target::default() })?
+        }
     };
     serde_json::to_writer(out, &findings).map_err(Failure::system)
 }
@@ -86,6 +92,25 @@ fn ask_bucket(target: &Target) -> Result<Vec<Finding>, Failure> {
     runtime.block_on(asked).map_err(Failure::system)
 }
 
+fn ask_edge(target: &Target) -> Result<Vec<Finding>, Failure> {
+    let subject = target.subject();
+    let options = options(target).map_err(Failure::usage)?;
+    let cdn = target.cdn.clone();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::system)?;
+    let asked = runtime.spawn(async move { edge::ask(&subject, &options, &cdn, &Network).await });
+    runtime.block_on(asked).map_err(Failure::system)
+}
+
+/// Whoever has a browser.
+struct Network;
+
+impl Visitor for Network {
+    async fn look(&self, method: &'static str, url: &str, body: &'static str) -> Result<Look, String> {
+        let (status, headers, body) = visit(method, url, body).await?;
+        Ok(Look { status, headers, body })
+    }
+}
+
 /// Whether the mount answers.
 pub(super) fn mounted(subject: &str, dir: &Path, kind: Option<String>, again: &str) -> Finding {
     let question = Question::Mounted { subject: subject.into(), dir: dir.into(), kind, again: again.into() };
@@ -104,27 +129,42 @@ pub(super) fn user(subject: &str, dir: &Path, user: &User, read_only: bool) -> F
 /// What the bucket answers to the credentials of the mount.
 pub(super) fn bucket(target: &Target) -> Vec<Finding> {
     let Target { source, dir, options, .. } = target.clone();
-    let mut command = own();
-    if dir.is_some() {
-        // Nothing of the terminal's environment is there when the mount is made.
-        command.env_clear().env("PATH", PATH).env("HOME", env::var_os("HOME").unwrap_or("/root".into()));
-        command.envs(target.env.iter().map(|(name, value)| (name, value)));
-    }
-    for word in words::split(&options).unwrap_or_default() {
-        if let (Some(name), Some(value)) = (word.name.strip_prefix("env."), &word.value) {
-            command.env(name, value);
-        }
-    }
-    let subject = target.subject();
-    match run(&Question::Bucket { source, dir, options }, &mut command, BUCKET_WAIT) {
+    match run(&Question::Bucket { source, dir, options }, &mut as_mount(target), BUCKET_WAIT) {
         Ok(findings) => findings,
-        Err(Stopped::Late) => vec![about("endpoint", &subject).failure(
+        Err(Stopped::Late) => vec![about("endpoint", &target.subject()).failure(
             format!("the bucket has not answered all questions within {} s", BUCKET_WAIT.as_secs()),
             "a mount that is this slow makes every page wait",
             "look at the provider's state, and at the network to it",
         )],
-        Err(Stopped::Failed(why)) => vec![about("endpoint", &subject).skipped(why)],
+        Err(Stopped::Failed(why)) => vec![about("endpoint", &target.subject()).skipped(why)],
     }
+}
+
+/// What visitors see of it.
+pub(super) fn edge(target: &Target) -> Vec<Finding> {
+    let Target { source, dir, options, cdn, .. } = target.clone();
+    let skipped = |why: String| vec![about("cdn-reach", &target.subject()).skipped(why)];
+    match run(&Question::Edge { source, dir, options, cdn }, &mut as_mount(target), BUCKET_WAIT) {
+        Ok(findings) => findings,
+        Err(Stopped::Late) => skipped(format!("not all was answered within {} s", BUCKET_WAIT.as_secs())),
+        Err(Stopped::Failed(why)) => skipped(why),
+    }
+}
+
+/// This program with the environment of a mount.
+fn as_mount(target: &Target) -> Command {
+    let mut command = own();
+    if target.dir.is_some() {
+        // Nothing of the terminal's environment is there when the mount is made.
+        command.env_clear().env("PATH", PATH).env("HOME", env::var_os("HOME").unwrap_or("/root".into()));
+        command.envs(target.env.iter().map(|(name, value)| (name, value)));
+    }
+    for word in words::split(&target.options).unwrap_or_default() {
+        if let (Some(name), Some(value)) = (word.name.strip_prefix("env."), &word.value) {
+            command.env(name, value);
+        }
+    }
+    command
 }
 
 fn one(answer: Result<Vec<Finding>, Stopped>, subject: &str, check: &'static str) -> Finding {

@@ -71,6 +71,21 @@ pub(super) async fn connect(bucket: &str, options: &S3Options) -> Result<Connect
     Ok(Connection { client: Client::from_conf(config.build()), keys, endpoint, region: region.to_string() })
 }
 
+/// The URL of a bucket, at which everybody may read what is public; without a slash at its end. Of AWS it has the region
+/// of the option alone.
+pub fn public_url(bucket: &str, options: &S3Options) -> String {
+    let endpoint = options.endpoint.as_deref().and_then(|text| Endpoint::parse(text).ok());
+    let by_path = endpoint.as_ref().is_some_and(Endpoint::wants_path_style);
+    let url = endpoint.map_or_else(
+        || format!("https://s3.{}.amazonaws.com", options.region.as_deref().unwrap_or(DEFAULT_REGION)),
+        |endpoint| endpoint.url,
+    );
+    match url.split_once("://") {
+        Some((scheme, rest)) if !options.path_style.unwrap_or(by_path) => format!("{scheme}://{bucket}.{rest}"),
+        _ => format!("{url}/{bucket}"),
+    }
+}
+
 /// The option, the environment, the profile, [`DEFAULT_REGION`]. The metadata service is not asked: it would delay
 /// every mount outside of EC2.
 async fn region(options: &S3Options) -> Region {
@@ -131,6 +146,27 @@ pub(super) fn host(url: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_bucket_has_a_name_before_its_host_or_a_path_after_it() {
+        let of = |endpoint: Option<&str>, path_style| {
+            let options = crate::config::parse::parse(
+                &crate::config::parse::Request {
+                    source: "site",
+                    mountpoint: std::path::Path::new("/srv"),
+                    words: &[],
+                    unknown: crate::config::Unknown::Refuse,
+                },
+                &crate::config::parse::Host::current(),
+            );
+            let endpoint = endpoint.map(str::to_owned);
+            public_url("site", &S3Options { endpoint, path_style, ..options.unwrap().options.s3 })
+        };
+        assert_eq!(of(None, None), "https://site.s3.us-east-1.amazonaws.com");
+        assert_eq!(of(Some("fra1.example.com"), None), "https://site.fra1.example.com");
+        assert_eq!(of(Some("fra1.example.com"), Some(true)), "https://fra1.example.com/site");
+        assert_eq!(of(Some("http://127.0.0.1:9000"), None), "http://127.0.0.1:9000/site");
+    }
 
     #[track_caller]
     fn check(text: &str, expect: Option<(&str, &str, bool)>) {

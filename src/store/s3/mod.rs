@@ -20,6 +20,8 @@ mod tests;
 mod wire;
 mod write;
 
+pub use self::client::public_url;
+
 use std::{
     num::NonZeroUsize,
     ops::Range,

@@ -62,11 +62,12 @@ struct State {
     calls: Vec<String>,
 }
 
-struct Asked {
-    method: String,
-    target: String,
-    headers: HashMap<String, String>,
-    body: Vec<u8>,
+/// A request as it came.
+pub(super) struct Asked {
+    pub(super) method: String,
+    pub(super) target: String,
+    pub(super) headers: HashMap<String, String>,
+    pub(super) body: Vec<u8>,
 }
 
 impl Edge {
@@ -250,7 +251,7 @@ pub(super) fn fetch(url: &str) -> io::Result<Answer> {
     Ok(Answer { status, body: if status == 200 { raw.split_off(end + 4) } else { Vec::new() } })
 }
 
-fn read(from: &mut BufReader<TcpStream>) -> io::Result<Option<Asked>> {
+pub(super) fn read(from: &mut BufReader<TcpStream>) -> io::Result<Option<Asked>> {
     let mut line = String::new();
     if from.read_line(&mut line)? == 0 {
         return Ok(None);
