@@ -4,6 +4,7 @@ pub mod cdn;
 pub mod file;
 mod foreign;
 mod given;
+pub mod outage;
 pub mod parse;
 mod public;
 mod rows;
@@ -42,6 +43,8 @@ pub struct Options {
     pub mount: MountOptions,
     /// The CDN that is to forget what changes; from the file of the mount.
     pub cdn: Vec<cdn::Cdn>,
+    /// `None`: nobody looks whether the CDN works.
+    pub outage: Option<outage::OutageOptions>,
 }
 
 /// How to reach the bucket.

@@ -12,6 +12,7 @@ use super::{
     CacheOptions, Checksum, Conflict, CredentialSource, Error, Exclusive, FsOptions, MountOptions, Options, Perms,
     S3Options,
     given::{Given, Unknown, written},
+    outage,
     public::{self, Public},
     source, value,
     words::Word,
@@ -99,8 +100,9 @@ pub fn parse(request: &Request<'_>, host: &Host) -> Result<Parsed, Error> {
         log_file: given.path("log_file")?.map(|path| host.dir.join(path)),
         debug: given.is("debug")?,
     };
-    let options =
-        Options { bucket, prefix, mountpoint: request.mountpoint.to_owned(), s3, fs, cache, mount, cdn: Vec::new() };
+    let outage = outage::read(&given, host, &fs)?;
+    let mountpoint = request.mountpoint.to_owned();
+    let options = Options { bucket, prefix, mountpoint, s3, fs, cache, mount, cdn: Vec::new(), outage };
     Ok(Parsed { options, warnings: given.warnings, env: given.env })
 }
 

@@ -9,7 +9,7 @@ use std::{
 use tokio::{runtime::Handle, time::timeout};
 
 use super::{
-    Ended, Last, MountError, Opened, cdn,
+    Ended, Last, MountError, Opened, cdn, outage,
     probing::{self, Findings},
     reach::reach,
     run,
@@ -107,6 +107,7 @@ async fn open(options: &Options) -> Result<Opened<Bucket>, MountError> {
     let (fs, queue) =
         Fs::new(Arc::clone(&store), Arc::clone(&contents), options.fs.clone(), options.prefix.clone(), conditional);
     tell_local_names(&options.fs.patterns, &Disk::new(contents.root()));
+    let board = options.outage.as_ref().map(|options| outage::begin(options, contents.root(), Arc::clone(&store)));
     if !reached {
         tokio::spawn(heal(Arc::clone(&fs), Arc::clone(&store), options.clone(), Arc::clone(&found)));
     } else if !options.fs.read_only {
@@ -129,7 +130,8 @@ async fn open(options: &Options) -> Result<Opened<Bucket>, MountError> {
     }
     let kernel = Kernel::default();
     let since = clock::wall().sec;
-    let source = Source { options: options.clone(), since, telemetry, contents, found, purger: purger.clone() };
+    let purging = purger.clone();
+    let source = Source { options: options.clone(), since, telemetry, contents, found, purger: purging, board };
     tell(source, Arc::clone(&fs), kernel.clone());
     let last = purger.map(|purger| Last::new(cdn::drain(purger)));
     Ok(Opened { fs, queue, kernel, last })
@@ -184,6 +186,7 @@ struct Source {
     contents: Arc<Contents<Bucket>>,
     found: Arc<Mutex<Findings>>,
     purger: Option<Arc<Purger>>,
+    board: Option<Arc<outage::Board>>,
 }
 
 /// Answers `originfs status` and does what other commands say, for as long as the runtime lives. A mount without it is still a mount.
@@ -194,9 +197,9 @@ fn tell(source: Source, fs: Arc<Fs<Bucket>>, kernel: Kernel) {
     match bound {
         Ok(socket) => {
             let here = Arc::clone(&fs);
-            let purger = source.purger.clone();
+            let (purger, board) = (source.purger.clone(), source.board.clone());
             let status = Box::new(move || source.status(&here, &kernel));
-            drop(tokio::spawn(control::serve(socket, Upkeep { fs, status, purger })));
+            drop(tokio::spawn(control::serve(socket, Upkeep { fs, status, purger, board })));
         }
         Err(err) => log::warn!("no status of this mount: {err}"),
     }
@@ -252,6 +255,7 @@ impl Source {
             local_only: self.local_only(fs),
             purging: self.purger.as_ref().map(|purger| cdn::report(purger)).unwrap_or_default(),
             purges_pending: self.purger.as_ref().map_or(0, |purger| purger.pending()),
+            outage: self.board.as_ref().map(|board| board.report()),
             ..Status::default()
         })
     }

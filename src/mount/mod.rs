@@ -6,6 +6,7 @@ mod attach;
 mod beneath;
 mod bucket;
 mod cdn;
+mod outage;
 mod point;
 mod probing;
 mod reach;

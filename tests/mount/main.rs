@@ -22,6 +22,7 @@ mod large;
 mod local;
 mod mounting;
 mod names;
+mod outage;
 mod peers;
 mod program;
 mod recovery;
