@@ -6,7 +6,7 @@
 
 use std::{error, fmt};
 
-use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use sha2::{Digest, Sha256};
 
 use crate::model::{
@@ -182,6 +182,18 @@ impl Mapper {
         let plain = path.split('/').all(|name| Name::from_key(name).is_some());
         let key = Key::new(&format!("{}{path}", self.prefix.as_str()));
         (plain && self.file(&key).is_some()).then_some(key)
+    }
+
+    /// Keys that a path of a URL, without its encoding, may mean: of each base that it is below.
+    pub fn keys(&self, path: &str) -> impl Iterator<Item = String> {
+        self.bases.iter().filter_map(move |base| {
+            let start = percent_decode_str(&base.path).decode_utf8_lossy();
+            let rest = path.strip_prefix(start.as_ref())?.strip_prefix('/')?;
+            Some(match base.rest {
+                Rest::Key => rest.to_owned(),
+                Rest::Path => format!("{}{rest}", self.prefix.as_str()),
+            })
+        })
     }
 
     /// Every URL under which a cache may have the object: of each base, in each spelling, plain and with each of

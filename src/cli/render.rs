@@ -208,6 +208,7 @@ mod tests {
                 version: "0.1.0".into(),
                 since: 1_000,
                 read_only: false,
+                endpoint: None,
             },
             freshness: "open".into(),
             passthrough: Passthrough { on: false, why: Some("kernel 6.1".into()) },

@@ -9,7 +9,7 @@ use std::{
 use tokio::{runtime::Handle, time::timeout};
 
 use super::{
-    Ended, Last, MountError, Opened, cdn, outage,
+    Ended, Last, MountError, Opened, accounts, cdn, outage,
     probing::{self, Findings},
     reach::reach,
     run,
@@ -20,6 +20,7 @@ use crate::{
     cdn::purge::purger::Purger,
     clock,
     config::{CacheOptions, Options},
+    cost::ledger::Usage,
     fs::Fs,
     fuse::init::Kernel,
     local::{Disk, Item},
@@ -131,10 +132,20 @@ async fn open(options: &Options) -> Result<Opened<Bucket>, MountError> {
     let kernel = Kernel::default();
     let since = clock::wall().sec;
     let purging = purger.clone();
+    let counted = {
+        let (fs, telemetry) = (Arc::clone(&fs), Arc::clone(&telemetry));
+        move || Usage { cache_hits: fs.cache_use().0, ..Usage::of(&telemetry.counters) }
+    };
+    let accounts = accounts::keep(contents.root(), counted);
     let source = Source { options: options.clone(), since, telemetry, contents, found, purger: purging, board };
     tell(source, Arc::clone(&fs), kernel.clone());
-    let last = purger.map(|purger| Last::new(cdn::drain(purger)));
-    Ok(Opened { fs, queue, kernel, last })
+    let last = Last::new(async move {
+        if let Some(purger) = purger {
+            cdn::drain(purger).await;
+        }
+        accounts.note(clock::wall().sec);
+    });
+    Ok(Opened { fs, queue, kernel, last: Some(last) })
 }
 
 /// After a mount without the bucket: waits for it, and makes up for what was left out.
@@ -236,6 +247,7 @@ impl Source {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 since: self.since,
                 read_only: self.options.fs.read_only,
+                endpoint: self.options.s3.endpoint.clone(),
             },
             freshness: status::freshness(self.options.fs.freshness),
             passthrough: Passthrough { on: passthrough.is_ok(), why: passthrough.err() },

@@ -1,6 +1,7 @@
 //! The life of a mount: the checks before it, the order in which everything starts, and what is saved at its end.
 //! The only place that knows this order.
 
+mod accounts;
 mod alive;
 mod attach;
 mod beneath;

@@ -93,6 +93,9 @@ pub struct Mount {
     /// Its process refuses changes, whatever the kernel lets through.
     #[serde(default)]
     pub read_only: bool,
+    /// `None`: AWS.
+    #[serde(default)]
+    pub endpoint: Option<String>,
 }
 
 /// Whether the kernel reads cached files without asking us.
