@@ -6,7 +6,7 @@ use std::{
     fs,
     fs::File,
     io::{ErrorKind, Write},
-    os::unix::{fs::DirBuilderExt as _, process::CommandExt as _},
+    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::Arc,
@@ -19,20 +19,22 @@ use tokio::{
     signal::unix::{SignalKind, signal},
 };
 
-use super::{Failure, asked, complain, meter, mount, place, render::bytes};
+use super::{
+    Failure, complain,
+    meant::{Meant, left, meant, purging},
+    meter,
+    render::bytes,
+};
 use crate::{
     adopt::{Adopter, Seen, Work, meter::Meter, note::Note, release::Released, report::Report, tree::Tree},
     clock,
-    config::{
-        Options, Unknown,
-        words::{self, Word},
-    },
-    doctor::{
-        files::Disk,
-        targets::{self, Target},
-    },
+    config::{Options, words::Word},
+    doctor::targets,
     model::attr::Time,
-    mount::{beneath, conditions_of, source_at},
+    mount::{
+        aside::{Aside, Command as By, Told as Purging},
+        beneath, conditions_of, source_at,
+    },
     store::s3::S3Store,
     telemetry::logging::{self, To},
     upload::multipart::Lanes,
@@ -120,11 +122,15 @@ pub(super) fn command(args: &[OsString], command: &AdoptArgs, out: &mut impl Wri
     let runtime = Builder::new_multi_thread().worker_threads(workers).enable_all().build().map_err(Failure::system)?;
     let meter = Arc::new(Meter::default());
     let shown = meter::show(Arc::clone(&meter));
-    let work = if command.release {
-        runtime.block_on(release(&site, command, &meter))
-    } else {
-        runtime.block_on(adopt(&site, command, &meter))
-    };
+    let work = runtime.block_on(async {
+        if command.release {
+            return release(&site, command, &meter).await;
+        }
+        let aside = Aside::open(&purging(&site.options, !command.dry_run), By::Adopt).map_err(Failure::mount)?;
+        let end = adopt(&site, command, &aside, &meter).await;
+        left(aside.finish().await);
+        end
+    });
     drop(shown);
     let (report, released, mounted, failure) = work?;
     if let Some(why) = &report.stopped {
@@ -149,8 +155,8 @@ pub(super) fn command(args: &[OsString], command: &AdoptArgs, out: &mut impl Wri
 /// The end of the work: what was found, what was deleted, whether it is mounted, and why it is not all.
 type End = (Report, Option<Released>, bool, Option<Failure>);
 
-async fn adopt(site: &Site, command: &AdoptArgs, meter: &Arc<Meter>) -> Result<End, Failure> {
-    let adopter = Arc::new(adopter(site, command).await?);
+async fn adopt(site: &Site, command: &AdoptArgs, aside: &Aside, meter: &Arc<Meter>) -> Result<End, Failure> {
+    let adopter = Arc::new(adopter(site, command, aside).await?);
     let (mut seen, at) = (Seen::new(), clock::wall());
     if command.dry_run {
         let report = adopter.look(Work::Look, &mut seen, meter).await.map_err(Failure::mount)?;
@@ -195,7 +201,9 @@ async fn release(site: &Site, command: &AdoptArgs, meter: &Arc<Meter>) -> Result
     }
     // A program that opens a file while we ask whether any has it open for writing makes the kernel send this.
     let _kept_alive = signal(SignalKind::io()).map_err(Failure::system)?;
-    let adopter = Arc::new(adopter(site, command).await?);
+    // It changes nothing in the bucket.
+    let aside = Aside::open(&purging(&site.options, false), By::Adopt).map_err(Failure::mount)?;
+    let adopter = Arc::new(adopter(site, command, &aside).await?);
     let mut seen = Seen::new();
     let report = adopter.look(Work::Prove, &mut seen, meter).await.map_err(Failure::mount)?;
     let whole = report.is_complete();
@@ -217,7 +225,7 @@ fn may_cover(report: &Report, command: &AdoptArgs) -> bool {
     report.is_complete() || command.partly && report.verified && lost == 0
 }
 
-async fn adopter(site: &Site, command: &AdoptArgs) -> Result<Adopter<S3Store>, Failure> {
+async fn adopter(site: &Site, command: &AdoptArgs, aside: &Aside) -> Result<Adopter<Purging>, Failure> {
     let options = &site.options;
     let store = S3Store::connect(&options.bucket, &options.s3).await.map_err(Failure::mount)?;
     store.check(options.prefix.as_str()).await.map_err(Failure::mount)?;
@@ -226,6 +234,7 @@ async fn adopter(site: &Site, command: &AdoptArgs) -> Result<Adopter<S3Store>, F
     } else {
         conditions_of(&store, options).await
     };
+    let store = aside.watch(store);
     let lanes = Lanes::new(&state(options), options.fs.part_size, options.fs.upload_concurrency);
     if !command.dry_run {
         lanes.abort_leftovers(&store).await.map_err(Failure::mount)?;
@@ -251,48 +260,6 @@ async fn adopter(site: &Site, command: &AdoptArgs) -> Result<Adopter<S3Store>, F
     })
 }
 
-/// A mount that a command is about, whether it is mounted or not.
-pub(super) struct Meant {
-    pub(super) source: String,
-    pub(super) dir: PathBuf,
-    pub(super) words: Vec<Word>,
-    pub(super) options: Options,
-}
-
-/// Source, directory and options of the mount of `place`, which is a directory or what `mount` takes. Without a source
-/// they are those of the configuration below `root`. `args`: this process, which may have to start again.
-pub(super) fn meant(args: &[OsString], place: &[OsString], given: &[String], root: &Path) -> Result<Meant, Failure> {
-    let (source, dir) = match place {
-        [dir] => (None, dir),
-        [source, dir] => (Some(source), dir),
-        _ => return Err(Failure::usage("a directory is needed")),
-    };
-    let dir = mount::mountpoint(Path::new(dir))?;
-    let mut words = Vec::new();
-    let (source, env) = if let Some(source) = source {
-        (source.to_string_lossy().into_owned(), Vec::new())
-    } else {
-        let found = configured(&dir, root).ok_or_else(|| {
-            Failure::usage(format!("neither fstab nor /etc/originfs has a mount of {}", dir.display()))
-        })?;
-        words.extend(words::split(&found.options).map_err(Failure::usage)?);
-        (found.source, found.env)
-    };
-    mount::add(&mut words, given)?;
-    let asked::Asked { source, words, .. } = asked::complete(Some(&source), Some(&dir), words)?;
-    // As for mount(8): fstab has words for others, too.
-    let mut parsed = mount::prepare(&source, &dir, &words, Unknown::Warn)?;
-    parsed.env.extend(env);
-    let wanted = mount::environment(&parsed.env);
-    if !wanted.is_empty() {
-        // Setting variables is not safe once there are threads.
-        let err = mount::again(args)?.envs(wanted).exec();
-        return Err(Failure::system(format!("cannot start again: {err}")));
-    }
-    mount::warn(&parsed.warnings);
-    Ok(Meant { source, dir, words, options: parsed.options })
-}
-
 fn site(args: &[OsString], command: &AdoptArgs) -> Result<Site, Failure> {
     let Meant { source, dir, words, options } = meant(args, &command.place, &command.options, &command.root)?;
     if options.fs.read_only && !command.dry_run {
@@ -305,13 +272,6 @@ fn site(args: &[OsString], command: &AdoptArgs) -> Result<Site, Failure> {
         mounted => mounted.is_some(),
     };
     Ok(Site { source, dir, words, options, covered })
-}
-
-/// What the configuration below `root` says about `dir`, an absolute path without links.
-fn configured(dir: &Path, root: &Path) -> Option<Target> {
-    let same = |point: &Path| point == dir || place::resolve(point).is_ok_and(|point| point == dir);
-    let mut all = targets::configured(&Disk::new(root)).into_iter();
-    all.find(|target| target.dir.as_deref().is_some_and(same))
 }
 
 /// Where adoption keeps what it needs after a kill: beside what the mount keeps, and not among it.

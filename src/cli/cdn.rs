@@ -91,7 +91,7 @@ pub(super) struct CdnVerifyArgs {
 
 /// Fails if the CDN of a mount cannot be what its file says.
 pub(super) fn check(options: &Options) -> Result<(), Failure> {
-    setup::stations(&options.cdn, &options.prefix).map(drop).map_err(Failure::usage)
+    setup::stations(&options.cdn, &options.prefix, &options.fs.urls).map(drop).map_err(Failure::usage)
 }
 
 pub(super) fn command(command: &CdnCommand, out: &mut impl Write) -> Result<(), Failure> {

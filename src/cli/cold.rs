@@ -11,10 +11,9 @@ use std::{
 use tokio::runtime::Builder;
 
 use super::{
-    Failure,
-    adopt::{self, Meant},
-    complain,
+    Failure, complain,
     cost::price,
+    meant::{self, Meant},
     render,
 };
 use crate::{
@@ -79,7 +78,7 @@ pub(super) struct ColdArgs {
 }
 
 pub(super) fn command(args: &[OsString], command: &ColdArgs, out: &mut impl Write) -> Result<(), Failure> {
-    let Meant { options, .. } = adopt::meant(args, &command.place, &command.options, &command.root)?;
+    let Meant { options, .. } = meant::meant(args, &command.place, &command.options, &command.root)?;
     let vendor = command.vendor.as_deref().or_else(|| vendor_of(options.s3.endpoint.as_deref()));
     let vendor = vendor.ok_or_else(|| Failure::usage("nobody here knows the prices of the endpoint: say --vendor"))?;
     let price = price(command.prices.as_deref(), vendor)?;

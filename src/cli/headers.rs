@@ -13,13 +13,14 @@ use tokio::runtime::Builder;
 
 use super::{
     Failure,
-    adopt::{self, Meant},
+    meant::{self, Meant, left, purging},
     meter,
 };
 use crate::{
     adopt::meter::Meter,
     align::{Aligner, Report},
     config::Options,
+    mount::aside::{Aside, Command as By},
     store::s3::S3Store,
     telemetry::logging::{self, To},
     upload::multipart::Lanes,
@@ -75,7 +76,7 @@ struct Told<'a> {
 }
 
 pub(super) fn command(args: &[OsString], command: &ApplyArgs, out: &mut impl Write) -> Result<(), Failure> {
-    let Meant { options, .. } = adopt::meant(args, &command.place, &command.options, &command.root)?;
+    let Meant { options, .. } = meant::meant(args, &command.place, &command.options, &command.root)?;
     if options.fs.read_only && !command.dry_run {
         return Err(Failure::usage("a read-only mount (ro) changes no headers"));
     }
@@ -105,11 +106,12 @@ pub(super) fn command(args: &[OsString], command: &ApplyArgs, out: &mut impl Wri
 }
 
 async fn apply(options: &Options, command: &ApplyArgs, meter: &Meter) -> Result<Report, Failure> {
+    let aside = Aside::open(&purging(options, !command.dry_run), By::Headers).map_err(Failure::mount)?;
     let store = S3Store::connect(&options.bucket, &options.s3).await.map_err(Failure::mount)?;
     store.check(options.prefix.as_str()).await.map_err(Failure::mount)?;
     let lanes = Lanes::new(&options.cache.dir, options.fs.part_size, options.fs.upload_concurrency);
     let aligner = Aligner {
-        store: Arc::new(store),
+        store: Arc::new(aside.watch(store)),
         options: options.fs.clone(),
         prefix: options.prefix.clone(),
         below: command.prefix.trim_start_matches('/').to_owned(),
@@ -118,7 +120,9 @@ async fn apply(options: &Options, command: &ApplyArgs, meter: &Meter) -> Result<
         dry_run: command.dry_run,
         jobs: command.jobs.into(),
     };
-    Arc::new(aligner).run(meter).await.map_err(Failure::mount)
+    let report = Arc::new(aligner).run(meter).await.map_err(Failure::mount);
+    left(aside.finish().await);
+    report
 }
 
 fn text(told: &Told<'_>) -> String {

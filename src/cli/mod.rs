@@ -14,6 +14,7 @@ mod headers;
 pub mod help;
 mod invalidate;
 mod job;
+mod meant;
 mod meter;
 mod mount;
 mod pages;

@@ -3,6 +3,7 @@
 use std::{
     io::{ErrorKind, Write},
     path::PathBuf,
+    time::Duration,
 };
 
 use super::{
@@ -11,11 +12,14 @@ use super::{
 };
 use crate::{
     cdn::url::{Token, versioned},
+    config,
     fs::urls::Urls,
+    store::s3::presign::SIGNED_MAX,
     telemetry::upkeep::{Done, Job},
 };
 
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub(super) struct UrlArgs {
     /// Files
     #[arg(required = true, value_name = "PATH")]
@@ -29,6 +33,12 @@ pub(super) struct UrlArgs {
     /// On the site, not on the CDN
     #[arg(long)]
     site: bool,
+    /// In the bucket, not on the CDN
+    #[arg(long, conflicts_with_all = ["site", "versioned"])]
+    origin: bool,
+    /// In the bucket, with a signature that lets anybody read for so long (90s, 12h, 7d); also what is private
+    #[arg(long, value_name = "TTL", value_parser = lifetime, conflicts_with_all = ["origin", "site", "versioned"])]
+    signed: Option<Duration>,
     /// For programs: all there is to know
     #[arg(long)]
     json: bool,
@@ -36,7 +46,9 @@ pub(super) struct UrlArgs {
 
 pub(super) fn command(command: &UrlArgs, out: &mut impl Write) -> Result<(), Failure> {
     let target = Host::current()?.target(command.at.as_deref(), &command.paths)?;
-    let all = match target.work(Job::Urls { paths: target.paths.clone() }, |_| ())? {
+    let all = match target
+        .work(Job::Urls { paths: target.paths.clone(), sign: command.signed.map(|time| time.as_secs()) }, |_| ())?
+    {
         Ended::Done(Done::Urls(all)) => all,
         Ended::Done(_) => return Err(Failure::system("the mount answered something else")),
         Ended::Interrupted => return Err(Failure::interrupted()),
@@ -44,7 +56,13 @@ pub(super) fn command(command: &UrlArgs, out: &mut impl Write) -> Result<(), Fai
     let text = if command.json {
         serde_json::to_string_pretty(&all).map_err(Failure::system)?
     } else {
-        let lines = all.iter().map(|urls| line(urls, command.site, command.versioned));
+        let lines = all.iter().map(|urls| {
+            let here = if command.signed.is_some() { &urls.signed } else { &urls.origin };
+            if command.signed.is_none() && !command.origin {
+                return line(urls, command.site, command.versioned);
+            }
+            here.clone().ok_or_else(|| Failure::system("the mount did not tell"))
+        });
         lines.collect::<Result<Vec<_>, _>>()?.join("\n")
     };
     match writeln!(out, "{text}") {
@@ -52,6 +70,14 @@ pub(super) fn command(command: &UrlArgs, out: &mut impl Write) -> Result<(), Fai
         Err(err) if err.kind() != ErrorKind::BrokenPipe => Err(Failure::system(err)),
         _ => Ok(()),
     }
+}
+
+fn lifetime(text: &str) -> Result<Duration, String> {
+    let time = config::duration(text).ok_or("expected a time such as 90s, 12h or 7d")?;
+    if time < Duration::from_secs(1) || time > SIGNED_MAX {
+        return Err("expected 1s to 7d, which is the longest that a signature is good for".to_owned());
+    }
+    Ok(time)
 }
 
 /// The URL that was asked for. What is private has none.
@@ -81,10 +107,21 @@ mod tests {
             public: true,
             cdn: Some("https://cdn.example.org/up/a%20b.png".to_owned()),
             site: Some("https://www.example.org/images/a%20b.png".to_owned()),
+            origin: None,
+            signed: None,
             version: "0123456789ab".to_owned(),
             etag: "e".to_owned(),
             size: 1,
             content_type: None,
+        }
+    }
+
+    #[test]
+    fn a_signature_is_good_for_a_week_at_most() {
+        assert_eq!(lifetime("90s"), Ok(Duration::from_secs(90)));
+        assert_eq!(lifetime("7d"), Ok(SIGNED_MAX));
+        for text in ["0s", "8d", "soon"] {
+            assert!(lifetime(text).is_err(), "{text}");
         }
     }
 

@@ -12,12 +12,15 @@ use super::Error;
 pub struct Cdn {
     /// `http`, `cloudflare`, ...
     pub vendor: String,
-    /// URLs that the keys of the bucket are appended to; `{path}` at the end: the path in the mount.
+    /// URLs that the keys of the bucket are appended to; `{path}` at the end: the path in the mount. With neither these nor
+    /// `site`, those of the mount (`cdn_url`, `site_url`).
     pub base: Texts,
     /// URLs that the path in the mount is appended to: the site's own, where a cache stands before it.
     pub site: Texts,
     /// Addresses of one's own caches: `http://host[:port]`.
     pub edges: Texts,
+    /// A program that purges, by its whole path, and its arguments.
+    pub command: Texts,
     /// How one's own caches forget a directory: `never`, `star` or `ban`.
     pub below: Option<String>,
     /// Zone, distribution, endpoint or pull zone.

@@ -30,6 +30,11 @@ pub(crate) fn bytes(text: &str) -> Option<u64> {
     value::size(text, 1)
 }
 
+/// A time as people write it: `90s`, `12h`, or a bare number of seconds.
+pub(crate) fn duration(text: &str) -> Option<Duration> {
+    value::duration(text, Duration::from_secs(1))
+}
+
 /// Everything that one mount needs to know.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -45,6 +50,8 @@ pub struct Options {
     pub cdn: Vec<cdn::Cdn>,
     /// `None`: nobody looks whether the CDN works.
     pub outage: Option<outage::OutageOptions>,
+    /// A close waits for the purge of what it wrote.
+    pub sync_purges: bool,
 }
 
 /// How to reach the bucket.

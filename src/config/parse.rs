@@ -101,8 +101,18 @@ pub fn parse(request: &Request<'_>, host: &Host) -> Result<Parsed, Error> {
         debug: given.is("debug")?,
     };
     let outage = outage::read(&given, host, &fs)?;
-    let mountpoint = request.mountpoint.to_owned();
-    let options = Options { bucket, prefix, mountpoint, s3, fs, cache, mount, cdn: Vec::new(), outage };
+    let options = Options {
+        bucket,
+        prefix,
+        mountpoint: request.mountpoint.to_owned(),
+        s3,
+        fs,
+        cache,
+        mount,
+        cdn: Vec::new(),
+        outage,
+        sync_purges: given.one_word("purge")? == Some("sync"),
+    };
     Ok(Parsed { options, warnings: given.warnings, env: given.env })
 }
 

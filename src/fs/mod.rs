@@ -63,7 +63,7 @@ use std::{
     fmt,
     num::NonZeroUsize,
     sync::{
-        Arc, Mutex, MutexGuard,
+        Arc, Mutex, MutexGuard, OnceLock,
         atomic::{AtomicU64, Ordering},
         mpsc,
     },
@@ -140,6 +140,8 @@ pub struct Fs<S: Store> {
     invalidations: mpsc::SyncSender<Invalidation>,
     names: Claims,
     here: Option<Here>,
+    /// Set once, where there is a CDN.
+    purges: OnceLock<xattr::Purges>,
     yard: Arc<Yard>,
     lanes: Arc<Lanes>,
     renames: Renames,
@@ -174,6 +176,7 @@ impl<S: Store> Fs<S> {
         let line = Line::new(Arc::clone(&store), Arc::clone(&views), options.freshness.open_age());
         let fs = Self {
             here,
+            purges: OnceLock::new(),
             yard: Yard::new(contents.staging_dir(), contents.lost_dir()),
             stubs: Stubs::open(&contents.uploads_dir()),
             lanes: Arc::new(Lanes::new(&contents.uploads_dir(), options.part_size, options.upload_concurrency)),

@@ -21,6 +21,12 @@ pub struct Urls {
     pub cdn: Option<String>,
     /// On the site, if its URL is known.
     pub site: Option<String>,
+    /// In the bucket itself, for those whom it lets read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
+    /// The same for anybody, for a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed: Option<String>,
     /// What follows the bytes; the same on every host.
     pub version: String,
     pub etag: String,
@@ -31,7 +37,7 @@ pub struct Urls {
 
 impl<S: Store> Fs<S> {
     /// The URLs of a file. The bucket is asked: what it does not have yet has no version that anybody could read, and
-    /// fails with `NotFound`.
+    /// fails with `NotFound`. Those in the bucket itself are of the store's knowledge, and not filled in here.
     pub async fn urls(&self, path: &str) -> Result<Urls> {
         let key = self.key_of(path)?;
         let object = self.store.head(&key).await?;
@@ -44,6 +50,8 @@ impl<S: Store> Fs<S> {
             public: self.options.headers.is_public(&key),
             cdn: urls.url(&key, Family::Cdn),
             site: urls.url(&key, Family::Site),
+            origin: None,
+            signed: None,
             version: Token::of(&object.version).to_string(),
             etag: object.version.etag.unquoted().to_owned(),
             size: object.version.size,

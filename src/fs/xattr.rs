@@ -19,15 +19,26 @@ const MODIFIED: &str = "user.s3.last_modified";
 const URL: &str = "user.cdn.url";
 const VURL: &str = "user.cdn.vurl";
 const VERSION: &str = "user.cdn.version";
+/// Whether the CDN knows this version: `purged`, `pending`, `failed`, or `withheld` for what the public may not read.
+const STATE: &str = "user.cdn.state";
+const WITHHELD: &str = "withheld";
+
+/// How far the purge of a key is, in one word.
+pub(super) type Purges = Box<dyn Fn(&Key) -> &'static str + Send + Sync>;
 
 impl<S: Store> Fs<S> {
+    /// There is a CDN, of which extended attributes tell. The first one stays.
+    pub fn tell_purges(&self, purges: Box<dyn Fn(&Key) -> &'static str + Send + Sync>) {
+        drop(self.purges.set(purges));
+    }
+
     pub async fn getxattr(&self, id: NodeId, name: &OsStr) -> Result<Bytes> {
         let name = name.to_str().ok_or(Error::NoAttr)?;
-        if ![KEY, ETAG, MODIFIED, URL, VURL, VERSION].contains(&name) {
+        if ![KEY, ETAG, MODIFIED, URL, VURL, VERSION, STATE].contains(&name) {
             return Err(Error::NoAttr);
         }
         let (key, version) = self.object_of(id)?;
-        if [URL, VURL, VERSION].contains(&name) {
+        if [URL, VURL, VERSION, STATE].contains(&name) {
             return self.public(name, &key, version.as_ref()).map(Bytes::from).ok_or(Error::NoAttr);
         }
         if name == KEY {
@@ -55,7 +66,7 @@ impl<S: Store> Fs<S> {
         if version.is_some() {
             write!(names, "{ETAG}\0{MODIFIED}\0").expect("strings take everything");
         }
-        for name in [URL, VURL, VERSION] {
+        for name in [URL, VURL, VERSION, STATE] {
             if self.public(name, &key, version.as_ref()).is_some() {
                 write!(names, "{name}\0").expect("strings take everything");
             }
@@ -73,6 +84,11 @@ impl<S: Store> Fs<S> {
         match name {
             URL => url(),
             VURL => Some(url::versioned(&url()?, &Token::of(version?))),
+            STATE => {
+                let (purges, _) = (self.purges.get()?, version?);
+                let public = self.options.headers.is_public(key);
+                Some(if public { purges(key) } else { WITHHELD }.to_owned())
+            }
             _ => Some(Token::of(version?).to_string()),
         }
     }

@@ -9,7 +9,9 @@ use std::{
 use tokio::{runtime::Handle, time::timeout};
 
 use super::{
-    Ended, Last, MountError, Opened, accounts, cdn, outage,
+    Ended, Last, MountError, Opened,
+    accounts::{self, Accounts},
+    aside, cdn, outage,
     probing::{self, Findings},
     reach::reach,
     run,
@@ -98,15 +100,24 @@ async fn open(options: &Options) -> Result<Opened<Bucket>, MountError> {
     // The cache directory is ours from here on, and nothing was changed yet.
     let purger = cdn::open(options)?;
     if let Some(purger) = &purger {
+        if options.sync_purges {
+            purger.keep_waiting();
+        }
         drop(watch.set(Arc::clone(purger)));
+        tokio::spawn(aside::look_after(Arc::clone(purger), options.cache.dir.clone()));
     }
     // Its directory keeps what was found the last time.
     let (findings, due) =
         if reached { probing::ask(store.store().store(), options).await } else { (Findings::default(), false) };
     let found = Arc::new(Mutex::new(findings));
     let conditional = findings.conditional;
+    let bucket = store.store().store().clone();
     let (fs, queue) =
         Fs::new(Arc::clone(&store), Arc::clone(&contents), options.fs.clone(), options.prefix.clone(), conditional);
+    if let Some(purger) = &purger {
+        let purger = Arc::clone(purger);
+        fs.tell_purges(Box::new(move |key| cdn::word(purger.progress(key.as_str()))));
+    }
     tell_local_names(&options.fs.patterns, &Disk::new(contents.root()));
     let board = options.outage.as_ref().map(|options| outage::begin(options, contents.root(), Arc::clone(&store)));
     if !reached {
@@ -131,21 +142,27 @@ async fn open(options: &Options) -> Result<Opened<Bucket>, MountError> {
     }
     let kernel = Kernel::default();
     let since = clock::wall().sec;
-    let purging = purger.clone();
-    let counted = {
-        let (fs, telemetry) = (Arc::clone(&fs), Arc::clone(&telemetry));
-        move || Usage { cache_hits: fs.cache_use().0, ..Usage::of(&telemetry.counters) }
-    };
-    let accounts = accounts::keep(contents.root(), counted);
-    let source = Source { options: options.clone(), since, telemetry, contents, found, purger: purging, board };
+    let accounts = accounts::keep(contents.root(), usage_of(&fs, &telemetry));
+    let last = last(purger.clone(), accounts);
+    let source = Source { options: options.clone(), since, telemetry, contents, found, purger, board, bucket };
     tell(source, Arc::clone(&fs), kernel.clone());
-    let last = Last::new(async move {
+    Ok(Opened { fs, queue, kernel, last: Some(last) })
+}
+
+/// What is asked of the bucket, since the mount began.
+fn usage_of(fs: &Arc<Fs<Bucket>>, telemetry: &Arc<Telemetry>) -> impl Fn() -> Usage + Send + Sync + use<> {
+    let (fs, telemetry) = (Arc::clone(fs), Arc::clone(telemetry));
+    move || Usage { cache_hits: fs.cache_use().0, ..Usage::of(&telemetry.counters) }
+}
+
+/// What is to be done when all is saved.
+fn last(purger: Option<Arc<Purger>>, accounts: Arc<Accounts>) -> Last {
+    Last::new(async move {
         if let Some(purger) = purger {
             cdn::drain(purger).await;
         }
         accounts.note(clock::wall().sec);
-    });
-    Ok(Opened { fs, queue, kernel, last: Some(last) })
+    })
 }
 
 /// After a mount without the bucket: waits for it, and makes up for what was left out.
@@ -198,6 +215,7 @@ struct Source {
     found: Arc<Mutex<Findings>>,
     purger: Option<Arc<Purger>>,
     board: Option<Arc<outage::Board>>,
+    bucket: S3Store,
 }
 
 /// Answers `originfs status` and does what other commands say, for as long as the runtime lives. A mount without it is still a mount.
@@ -208,9 +226,9 @@ fn tell(source: Source, fs: Arc<Fs<Bucket>>, kernel: Kernel) {
     match bound {
         Ok(socket) => {
             let here = Arc::clone(&fs);
-            let (purger, board) = (source.purger.clone(), source.board.clone());
+            let (purger, board, bucket) = (source.purger.clone(), source.board.clone(), source.bucket.clone());
             let status = Box::new(move || source.status(&here, &kernel));
-            drop(tokio::spawn(control::serve(socket, Upkeep { fs, status, purger, board })));
+            drop(tokio::spawn(control::serve(socket, Upkeep { fs, status, purger, board, bucket })));
         }
         Err(err) => log::warn!("no status of this mount: {err}"),
     }

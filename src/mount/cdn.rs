@@ -1,6 +1,11 @@
 //! The purges of a mount: their disk, their secrets and their way to the vendors.
 
-use std::{env, fs, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use aws_sdk_s3::primitives::{ByteStream, SdkBody};
 use aws_smithy_http_client::{
@@ -10,12 +15,12 @@ use aws_smithy_http_client::{
 use aws_smithy_runtime_api::client::{http::HttpConnector as _, orchestrator::HttpRequest};
 use tokio::time::timeout;
 
-use super::MountError;
+use super::{MountError, program};
 use crate::{
     cdn::purge::{
         driver::Outside,
         lane::Lane,
-        purger::Purger,
+        purger::{Progress, Purger},
         setup::{self, Planned},
         target::Target,
         vendor::{Request, Response, Secret},
@@ -39,18 +44,22 @@ const COMPARE_MAX: Duration = Duration::from_secs(10);
 const DRAIN_STEP: Duration = Duration::from_millis(20);
 
 /// Where the outbox is, in the cache directory of the mount.
-const OUTBOX: &str = "purges";
+pub(super) const OUTBOX: &str = "purges";
 
 /// The purges of a mount that has a CDN, and the task that does them.
 pub(super) fn open(options: &Options) -> Result<Option<Arc<Purger>>, MountError> {
+    open_at(options, &options.cache.dir.join(OUTBOX))
+}
+
+/// The same with the outbox in `dir`.
+pub(super) fn open_at(options: &Options, dir: &Path) -> Result<Option<Arc<Purger>>, MountError> {
     if options.cdn.is_empty() || options.fs.read_only {
         return Ok(None);
     }
-    let dir = options.cache.dir.join(OUTBOX);
-    let wrong = |why: String| MountError::Path(dir.clone(), why);
-    let planned = setup::stations(&options.cdn, &options.prefix).map_err(wrong)?;
+    let wrong = |why: String| MountError::Path(dir.to_owned(), why);
+    let planned = setup::stations(&options.cdn, &options.prefix, &options.fs.urls).map_err(wrong)?;
     let stations = planned.iter().map(|planned| planned.station.clone()).collect();
-    let purger = Purger::open(&dir, options.prefix.as_str(), stations, seed());
+    let purger = Purger::open(dir, options.prefix.as_str(), stations, seed());
     let purger = purger.map_err(|err| wrong(err.to_string()))?;
     for Planned { station, .. } in &planned {
         log::info!("{} forgets what changes here", station.name);
@@ -94,6 +103,15 @@ pub(super) fn report(purger: &Purger) -> Vec<status::Purging> {
     };
     let stations = purger.stations().iter();
     purger.look(|lanes| lanes.iter().zip(stations).map(|(lane, station)| line(lane, &station.name)).collect())
+}
+
+/// The value of `user.cdn.state`.
+pub(super) fn word(progress: Progress) -> &'static str {
+    match progress {
+        Progress::Purged => "purged",
+        Progress::Pending => "pending",
+        Progress::Failed => "failed",
+    }
 }
 
 /// What is said where there is no CDN.
@@ -231,6 +249,13 @@ impl Outside for World {
         }
         let body = String::from_utf8_lossy(&body).into_owned();
         Ok(Response { status, retry_after: retry_after.map(Duration::from_secs), body })
+    }
+
+    async fn run(&self, words: &[String], input: String, secret: Secret) -> Result<Response, String> {
+        let words = words.to_owned();
+        // It ends by itself when nobody waits any more.
+        let run = tokio::task::spawn_blocking(move || program::run(&words, &input, &secret));
+        run.await.map_err(|err| err.to_string())?
     }
 
     fn secret(&self, station: usize) -> Result<Secret, String> {

@@ -3,6 +3,7 @@
 
 mod accounts;
 mod alive;
+pub mod aside;
 mod attach;
 mod beneath;
 mod bucket;
@@ -10,6 +11,7 @@ mod cdn;
 mod outage;
 mod point;
 mod probing;
+mod program;
 mod reach;
 mod signals;
 mod table;
@@ -191,10 +193,16 @@ fn start<S: Store>(
     Ok((runtime, signals, mounted, alive))
 }
 
+/// Bytes of stack of a thread that works, twice what tokio gives. The rename of a directory is nested deepest, and the
+/// stores in each other with it; without optimisation each level is a frame of kilobytes, and 2 MiB are nearly used up.
+/// Only pages that are touched cost memory.
+const STACK: usize = 4 << 20;
+
 /// Two to four threads: they wait for the network and copy bytes, and the host belongs to the web server.
 fn runtime() -> io::Result<Runtime> {
     let workers = thread::available_parallelism().map_or(2, usize::from).clamp(2, 4);
-    Builder::new_multi_thread().worker_threads(workers).thread_name("work").enable_all().build()
+    let mut builder = Builder::new_multi_thread();
+    builder.worker_threads(workers).thread_stack_size(STACK).thread_name("work").enable_all().build()
 }
 
 /// A mount that answers the kernel. Dropped, it is gone from its mount point, whatever was written; [`Self::stop`]

@@ -12,8 +12,9 @@ use super::{cdn, outage::Board};
 use crate::{
     cdn::{outage::telling::Told, purge::purger::Purger},
     error::Error,
-    fs::{Fs, Warmed, Wish},
-    store::Store,
+    fs::{Fs, Warmed, Wish, urls::Urls},
+    model::key::Key,
+    store::{Store, s3::S3Store},
     telemetry::{
         control::Desk,
         status::Status,
@@ -32,6 +33,7 @@ pub(super) struct Upkeep<S: Store> {
     pub(super) status: Box<dyn Fn() -> Status + Send + Sync>,
     pub(super) purger: Option<Arc<Purger>>,
     pub(super) board: Option<Arc<Board>>,
+    pub(super) bucket: S3Store,
 }
 
 impl<S: Store> Desk for Upkeep<S> {
@@ -47,10 +49,12 @@ impl<S: Store> Desk for Upkeep<S> {
         match job {
             Job::Warm(wish) => self.warm(&wish, progress).await.map(Done::Warmed),
             Job::Invalidate { paths } => self.invalidate(&paths).await.map(Done::Invalidated),
-            Job::Urls { paths } => {
+            Job::Urls { paths, sign } => {
                 let mut all = Vec::new();
                 for path in &paths {
-                    all.push(self.fs.urls(path).await.map_err(|err| format!("{path}: {err}"))?);
+                    all.push(
+                        self.urls(path, sign.map(Duration::from_secs)).await.map_err(|err| format!("{path}: {err}"))?,
+                    );
                 }
                 Ok(Done::Urls(all))
             }
@@ -77,6 +81,16 @@ impl<S: Store> Upkeep<S> {
                 _ = ticks.tick() => drop(progress.send(now()).await),
             }
         }
+    }
+
+    async fn urls(&self, path: &str, sign: Option<Duration>) -> Result<Urls, String> {
+        let mut urls = self.fs.urls(path).await.map_err(|err| err.to_string())?;
+        let key = Key::new(&urls.key);
+        urls.origin = Some(self.bucket.plain_url(&key).await.map_err(|err| err.to_string())?);
+        if let Some(time) = sign {
+            urls.signed = Some(self.bucket.signed_url(&key, time).await.map_err(|err| err.to_string())?);
+        }
+        Ok(urls)
     }
 
     async fn invalidate(&self, paths: &[String]) -> Result<Invalidated, String> {

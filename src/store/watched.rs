@@ -35,6 +35,11 @@ pub trait Watch: Send + Sync + 'static {
 
     /// The keys are about to change. The requests are sent when this returns. `None`: there is nothing to tell.
     fn announce(&self, keys: &[Key]) -> impl Future<Output = Option<Self::Notice>> + Send;
+
+    /// Waits until what was told of new content has had its effect, if that is wanted, and not for ever.
+    fn effect(&self, _key: &Key) -> impl Future<Output = ()> + Send {
+        async {}
+    }
 }
 
 /// Changes that were announced. Dropped without a word, all of them are unsure.
@@ -97,6 +102,30 @@ impl<W: Watch> Watch for Arc<OnceLock<W>> {
             None => None,
         }
     }
+
+    async fn effect(&self, key: &Key) {
+        if let Some(watch) = self.get() {
+            watch.effect(key).await;
+        }
+    }
+}
+
+/// Somebody, or nobody.
+impl<W: Watch> Watch for Option<W> {
+    type Notice = W::Notice;
+
+    async fn announce(&self, keys: &[Key]) -> Option<W::Notice> {
+        match self {
+            Some(watch) => watch.announce(keys).await,
+            None => None,
+        }
+    }
+
+    async fn effect(&self, key: &Key) {
+        if let Some(watch) = self {
+            watch.effect(key).await;
+        }
+    }
 }
 
 impl<S: Store, W: Watch> Store for Watched<S, W> {
@@ -113,7 +142,9 @@ impl<S: Store, W: Watch> Store for Watched<S, W> {
     }
 
     async fn put(&self, key: &Key, body: Bytes, headers: &Headers, require: Require) -> Result<Stored> {
-        self.write(key, require.clone(), Box::pin(self.store.put(key, body, headers, require))).await
+        let stored = self.write(key, require.clone(), Box::pin(self.store.put(key, body, headers, require))).await?;
+        Box::pin(self.watch.effect(key)).await;
+        Ok(stored)
     }
 
     async fn copy(&self, from: &Key, to: &Key, copy: Copy) -> Result<Stored> {
@@ -163,7 +194,10 @@ impl<S: Store, W: Watch> Store for Watched<S, W> {
     }
 
     async fn complete(&self, upload: &Upload, parts: &[Part], require: Require) -> Result<Stored> {
-        self.write(&upload.key, require.clone(), Box::pin(self.store.complete(upload, parts, require))).await
+        let key = &upload.key;
+        let stored = self.write(key, require.clone(), Box::pin(self.store.complete(upload, parts, require))).await?;
+        Box::pin(self.watch.effect(key)).await;
+        Ok(stored)
     }
 
     fn abort(&self, upload: &Upload) -> impl Future<Output = Result<()>> + Send {

@@ -19,8 +19,8 @@ pub enum Job {
     Compare { paths: Vec<String> },
     /// Look after what the cache has of what patterns choose.
     Cache { patterns: Vec<String>, act: Act },
-    /// Tell where the public reads files.
-    Urls { paths: Vec<String> },
+    /// Tell where the public reads files; `sign`: and for so many seconds anybody who has the URL.
+    Urls { paths: Vec<String>, sign: Option<u64> },
 }
 
 /// What came of it.

@@ -121,6 +121,8 @@ impl Lab {
                 debug: false,
             },
             cdn: Vec::new(),
+            outage: None,
+            sync_purges: false,
         };
         (self.change)(&mut options);
         options

@@ -1,5 +1,7 @@
 //! A CDN in front of the bucket shows what was written last, whatever happens to the mounts that wrote it.
 
+mod beside;
+mod direct;
 mod edge;
 
 use std::{fs, path::PathBuf};
@@ -19,14 +21,15 @@ struct Site {
 }
 
 impl Site {
-    /// With a CDN, if tests can mount; `vendor` is what the table says beside its base.
+    /// With a CDN, if tests can mount; `vendor` is what the table says beside its URLs, which are those of the mount.
     fn new(vendor: &str) -> Option<Self> {
         let bucket = Bucket::public()?;
         let edge = Edge::before(&format!("{}/{}", bucket.server.endpoint, bucket.source()));
         let dir = fresh_dir();
         let vendor = vendor.replace("EDGE", edge.address()).replace("DIR", dir.to_str().unwrap());
         fs::write(dir.join("token"), format!("{TOKEN}\n")).unwrap();
-        fs::write(dir.join("site.toml"), format!("[[cdn]]\nbase = '{}'\n{vendor}", edge.address())).unwrap();
+        fs::write(dir.join("site.toml"), format!("[options]\ncdn_url = '{}'\n[[cdn]]\n{vendor}", edge.address()))
+            .unwrap();
         Some(Self { bucket, edge, dir })
     }
 
@@ -152,6 +155,30 @@ fn a_vendor_in_trouble_keeps_nobody_waiting_and_is_told_of() {
     assert_eq!(run(&mount, &["purge", "--retry", "--at", mount.dir().to_str().unwrap()]).0, 0);
     site.shows("a.jpg", Some("19"));
     eventually("nothing is left", || status().contains("0 changes to be purged"));
+}
+
+#[test]
+fn a_close_waits_for_the_purge_where_that_is_wanted() {
+    let Some(site) = Site::cloudflare() else { return };
+    let mount = site.bucket.mount_with(&format!("{},purge=sync,xattr", site.options()));
+    let path = mount.path("a.jpg");
+    let state = || crate::harness::run(["getfattr", "--only-values", "-n", "user.cdn.state", path.to_str().unwrap()]).1;
+    for n in 0..5 {
+        site.seen("a.jpg");
+        mount.write("a.jpg", n.to_string());
+        let seen = site.seen("a.jpg")[0].clone();
+        // A host that is too slow says so.
+        assert!(seen == Some(n.to_string()) || mount.log().contains("not purged within"), "{seen:?}");
+    }
+    eventually("also for the second time", || state().contains("purged"));
+    site.edge.break_it(Some(Broken::Fails));
+    mount.write("a.jpg", "durable");
+    assert_eq!(site.bucket.body("a.jpg"), b"durable");
+    assert!(state().contains("pending"), "{}", state());
+    site.edge.break_it(None);
+    assert_eq!(run(&mount, &["purge", "--retry", "--at", mount.dir().to_str().unwrap()]).0, 0);
+    site.shows("a.jpg", Some("durable"));
+    eventually("it knows", || state().contains("purged"));
 }
 
 #[test]

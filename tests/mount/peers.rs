@@ -1,7 +1,9 @@
-//! Other programs on the same bucket, the real ones: s3fs and rclone. What they make is read here with the attributes
+//! Other programs on the same bucket, the real ones: s3fs, rclone and the AWS tools. What they make is read here with the attributes
 //! that they show, and what is made here they show with ours.
 //!
 //! `scripts/test peers` runs these, and installs the programs.
+
+mod headers;
 
 use std::{
     fs,
@@ -47,11 +49,16 @@ impl Peer {
     }
 
     fn s3fs(bucket: &Bucket) -> Self {
+        Self::s3fs_with(bucket, "")
+    }
+
+    /// `more`: options, each with a comma before it.
+    fn s3fs_with(bucket: &Bucket, more: &str) -> Self {
         let password = fresh_dir().join("password");
         store(&password, format!("{}:{}", bucket.server.access_key, bucket.server.secret_key)).unwrap();
         fs::set_permissions(&password, fs::Permissions::from_mode(0o600)).unwrap();
         let options = format!(
-            "use_path_request_style,url={},passwd_file={},max_stat_cache_size=0,stat_cache_expire=0",
+            "use_path_request_style,url={},passwd_file={},max_stat_cache_size=0,stat_cache_expire=0{more}",
             bucket.server.endpoint,
             password.display()
         );

@@ -2,12 +2,12 @@
 
 use std::{future, sync::Arc, time::Duration};
 
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time::timeout};
 
 use super::{
     purger::Purger,
     target::{Batch, Verdict},
-    vendor::{Request, Response, Secret},
+    vendor::{Request, Response, Secret, Vendor, command::Command},
 };
 
 /// How long a vendor may take for one answer.
@@ -17,6 +17,14 @@ const ANSWER_MAX: Duration = Duration::from_secs(30);
 pub trait Outside: Send + Sync + 'static {
     /// Sends a request. An error is one line, without secrets.
     fn call(&self, request: Request) -> impl Future<Output = Result<Response, String>> + Send;
+
+    /// Runs a program to its end. The status is its exit code.
+    fn run(
+        &self,
+        words: &[String],
+        input: String,
+        secret: Secret,
+    ) -> impl Future<Output = Result<Response, String>> + Send;
 
     /// The secret of a station, read anew each time, so that a new one needs no restart. An error is one line.
     fn secret(&self, station: usize) -> Result<Secret, String>;
@@ -56,9 +64,17 @@ async fn deliver(purger: &Purger, outside: &impl Outside, lane: usize, batch: &B
         Ok(secret) => secret,
         Err(why) => return Verdict::Refused(why),
     };
+    if let Vendor::Command(command) = &station.vendor {
+        let run = outside.run(&command.words, Command::input(&station.common, batch), secret);
+        return match timeout(ANSWER_MAX, run).await {
+            Ok(Ok(ended)) => station.vendor.verdict(&ended),
+            Ok(Err(why)) => Verdict::Failed(why),
+            Err(_) => Verdict::Failed(format!("no end within {} s", ANSWER_MAX.as_secs())),
+        };
+    }
     for request in station.vendor.requests(&station.common, batch, &secret) {
         let what = format!("{request:?}");
-        let verdict = match tokio::time::timeout(ANSWER_MAX, outside.call(request)).await {
+        let verdict = match timeout(ANSWER_MAX, outside.call(request)).await {
             Ok(Ok(response)) => station.vendor.verdict(&response),
             Ok(Err(why)) => Verdict::Failed(format!("{what}: {why}")),
             Err(_) => Verdict::Failed(format!("{what}: no answer within {} s", ANSWER_MAX.as_secs())),

@@ -350,6 +350,22 @@ impl Lane {
         self.queue.has(key) || members.any(|member| member.target.covers(key))
     }
 
+    /// Whether a key waits for its first purge, or that is under way.
+    pub fn awaits(&self, key: &str) -> bool {
+        let mut members = self.again.iter().chain(self.flying.values()).flat_map(|batch| batch.members.iter());
+        self.queue.has(key) || members.any(|member| member.target.covers(key))
+    }
+
+    /// The vendor did not do what it was asked last.
+    pub fn is_in_trouble(&self) -> bool {
+        self.failures > 0 || self.paused.is_some()
+    }
+
+    /// Whether a key was given up.
+    pub fn gave_up(&self, key: &str) -> bool {
+        self.dead.iter().any(|dead| dead.target.covers(key))
+    }
+
     pub fn paused(&self, now: Instant) -> Option<&Paused> {
         self.paused.as_ref().filter(|paused| paused.until > now)
     }

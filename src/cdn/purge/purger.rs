@@ -4,11 +4,14 @@ use std::{
     collections::{HashMap, HashSet},
     io,
     path::Path,
-    sync::{Arc, Mutex, MutexGuard},
-    time::Instant,
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::timeout};
 
 use super::{
     engine::{Engine, Parcel},
@@ -28,6 +31,9 @@ use crate::{
 
 /// Below it are objects of ours that are no files.
 const CONTROL: &str = ".originfs/";
+/// How long a write waits for its purge where that is wanted. With the answer of the bucket it must stay below what a
+/// request of the kernel may take, or a close would fail of which the bytes are durable.
+pub const SYNC_MAX: Duration = Duration::from_secs(3);
 
 /// A vendor as it is configured.
 #[derive(Clone, Debug)]
@@ -47,6 +53,19 @@ pub struct Purger {
     state: Mutex<State>,
     /// Somebody has something for the lanes.
     pub(super) poke: Notify,
+    /// A vendor answered.
+    news: Notify,
+    /// Whoever writes waits.
+    sync: AtomicBool,
+}
+
+/// How far a purge is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Progress {
+    Purged,
+    Pending,
+    /// Some vendor found that it makes no sense.
+    Failed,
 }
 
 #[derive(Debug)]
@@ -66,11 +85,29 @@ impl Purger {
         let lane = |station: &Station| Lane::new(station.vendor.contract(&station.common), now, seed);
         let engine = Engine::new(stations.iter().map(lane).collect());
         let state = Mutex::new(State { engine, noted: HashSet::new(), behind: Some(0) });
-        Ok(Arc::new(Self { outbox, stations, root: Arc::from(root), state, poke: Notify::new() }))
+        let (poke, news) = (Notify::new(), Notify::new());
+        Ok(Arc::new(Self { outbox, stations, root: Arc::from(root), state, poke, news, sync: AtomicBool::new(false) }))
     }
 
     pub fn stations(&self) -> &[Station] {
         &self.stations
+    }
+
+    /// Purges what the outbox in `dir` has, which nobody else has open. All of it is in this one when that ends well.
+    pub async fn take_over(self: &Arc<Self>, dir: &Path) -> io::Result<u64> {
+        let other = Outbox::open(dir)?;
+        let (mut after, mut count) = (0, 0);
+        while let Some((number, dues)) = other.pending(after)? {
+            let keys: Vec<_> = dues.iter().map(|due| Arc::clone(&due.key)).collect();
+            let taken = self.note(keys);
+            let last =
+                taken.ids().last().ok_or_else(|| io::Error::other("the outbox of the mount cannot be written"))?;
+            self.outbox.sync(last).await.map_err(io::Error::other)?;
+            count += dues.len() as u64;
+            other.done(&dues.iter().map(|due| due.id).collect::<Vec<_>>());
+            after = number;
+        }
+        Ok(count)
     }
 
     fn concerns(&self, key: &Key) -> bool {
@@ -155,10 +192,12 @@ impl Purger {
         let mut state = self.state();
         let done = state.engine.answered(lane, batch, verdict, clock::now());
         self.outbox.done(&done);
+        drop(state);
+        self.news.notify_waiters();
     }
 
     /// How long nothing is to be done, unless somebody pokes. `None`: for ever.
-    pub(super) fn sleep(&self) -> Option<std::time::Duration> {
+    pub(super) fn sleep(&self) -> Option<Duration> {
         let now = clock::now();
         self.state().engine.wake(now).map(|at| at.saturating_duration_since(now))
     }
@@ -183,9 +222,47 @@ impl Purger {
         })
     }
 
-    /// Whether a key waits or is under way somewhere.
-    pub fn is_pending(&self, key: &str) -> bool {
-        self.look(|lanes| lanes.iter().any(|lane| lane.has(key)))
+    /// How far the purge of a key is, of all vendors that of the slowest.
+    pub fn progress(&self, key: &str) -> Progress {
+        let state = self.state();
+        let lanes = state.engine.lanes();
+        // What is on the disk alone may be this one.
+        if state.behind.is_some() || lanes.iter().any(|lane| lane.has(key)) {
+            Progress::Pending
+        } else if lanes.iter().any(|lane| lane.gave_up(key)) {
+            Progress::Failed
+        } else {
+            Progress::Purged
+        }
+    }
+
+    /// From now on whoever writes an object waits for its purge.
+    pub fn keep_waiting(&self) {
+        self.sync.store(true, Ordering::Relaxed);
+    }
+
+    /// Waits until a key is purged once everywhere, for [`SYNC_MAX`] at most, and no longer where a vendor is in trouble.
+    async fn purged(&self, key: &str) {
+        let wait = async {
+            loop {
+                let mut news = std::pin::pin!(self.news.notified());
+                // An answer that comes between the look and the wait counts.
+                news.as_mut().enable();
+                let ends = {
+                    let state = self.state();
+                    let lanes = state.engine.lanes();
+                    let done = !lanes.iter().any(|lane| lane.awaits(key));
+                    done || state.behind.is_some() || lanes.iter().any(Lane::is_in_trouble)
+                };
+                if ends {
+                    return;
+                }
+                news.await;
+            }
+        };
+        if timeout(SYNC_MAX, wait).await.is_err() {
+            log::warn!("{key} is in the bucket, and not purged within {} s", SYNC_MAX.as_secs());
+        }
     }
 
     /// Tries again what was paused: somebody says that the reason is gone.
@@ -249,6 +326,12 @@ impl Watch for Arc<Purger> {
             log::error!("purges may not survive a power loss: {err}");
         }
         Some(announced)
+    }
+
+    async fn effect(&self, key: &Key) {
+        if self.sync.load(Ordering::Relaxed) && self.concerns(key) {
+            self.purged(key.as_str()).await;
+        }
     }
 }
 

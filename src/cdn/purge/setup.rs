@@ -9,6 +9,7 @@ use super::{
         Common, Vendor,
         bunny::Bunny,
         cloudflare::{Cloudflare, Plan},
+        command::Command,
         digitalocean::DigitalOcean,
         edge::{Below, Edge},
         fastly::Fastly,
@@ -27,7 +28,7 @@ const COLLAPSE_AT: usize = 50;
 /// A fetch that was under way while an object was replaced has ended by then.
 const REPURGE_AFTER: u64 = 5;
 
-const VENDORS: &str = "http, cloudflare, digitalocean, bunny, fastly, keycdn, webhook";
+const VENDORS: &str = "http, cloudflare, digitalocean, bunny, fastly, keycdn, webhook, command";
 
 /// Vendors that cannot be told what changed, or only in a way that helps nobody.
 const DEAF: [(&str, &str); 3] = [
@@ -43,13 +44,14 @@ pub struct Planned {
     pub place: Place,
 }
 
-/// All stations of a mount of `prefix`: each edge of one's own is one. An error is one line.
-pub fn stations(cdns: &[Cdn], prefix: &Prefix) -> Result<Vec<Planned>, String> {
+/// All stations of a mount of `prefix`: each edge of one's own is one. A table that says no URLs is about `public`, those
+/// of the mount. An error is one line.
+pub fn stations(cdns: &[Cdn], prefix: &Prefix, public: &Mapper) -> Result<Vec<Planned>, String> {
     let mut all = Vec::new();
     for cdn in cdns {
         let wrong = |why: String| format!("cdn {}: {why}", cdn.vendor);
         let place = cdn.place().map_err(|err| wrong(err.to_string()))?;
-        let common = common(cdn, prefix).map_err(wrong)?;
+        let common = common(cdn, prefix, public).map_err(wrong)?;
         let vendors = vendors(cdn, &place).map_err(wrong)?;
         for (name, vendor) in vendors {
             let station = Station { name, vendor, common: common.clone() };
@@ -59,7 +61,7 @@ pub fn stations(cdns: &[Cdn], prefix: &Prefix) -> Result<Vec<Planned>, String> {
     Ok(all)
 }
 
-fn common(cdn: &Cdn, prefix: &Prefix) -> Result<Common, String> {
+fn common(cdn: &Cdn, prefix: &Prefix, public: &Mapper) -> Result<Common, String> {
     let mut bases = Vec::new();
     for (texts, family) in [(&cdn.base, Family::Cdn), (&cdn.site, Family::Site)] {
         for text in &texts.0 {
@@ -67,7 +69,14 @@ fn common(cdn: &Cdn, prefix: &Prefix) -> Result<Common, String> {
         }
     }
     if bases.is_empty() {
-        return Err("expected a base (URL before the key) or a site (URL before the path in the mount)".to_owned());
+        bases = public.bases().to_vec();
+    }
+    if bases.is_empty() {
+        return Err(
+            "expected cdn_url= or site_url= of the mount, or a base (URL before the key) or a site (URL before the \
+                    path in the mount) of its own"
+                .to_owned(),
+        );
     }
     let repurge_after = Some(cdn.repurge_after.unwrap_or(REPURGE_AFTER)).filter(|seconds| *seconds > 0);
     Ok(Common {
@@ -102,6 +111,15 @@ fn vendors(cdn: &Cdn, place: &Place) -> Result<Vec<(String, Vendor)>, String> {
             // Where it leads is the administrator's business, but it must lead somewhere.
             Base::parse(&url, Family::Site).map_err(|err| err.to_string())?;
             Ok(vec![("webhook".to_owned(), Vendor::Webhook(Webhook { url }))])
+        }
+        "command" => {
+            refuse(cdn, &["command"])?;
+            let words = cdn.command.0.clone();
+            match words.first() {
+                Some(program) if program.starts_with('/') => {}
+                _ => return Err("expected command: the whole path of a program, and its arguments".to_owned()),
+            }
+            Ok(vec![("command".to_owned(), Vendor::Command(Command { words }))])
         }
         "" => Err(format!("expected a vendor: {VENDORS}")),
         other => match DEAF.iter().find(|(name, _)| *name == other) {
@@ -177,6 +195,7 @@ fn zone(cdn: &Cdn) -> Result<String, String> {
 fn refuse(cdn: &Cdn, used: &[&str]) -> Result<(), String> {
     let said = [
         ("edges", !cdn.edges.0.is_empty()),
+        ("command", !cdn.command.0.is_empty()),
         ("below", cdn.below.is_some()),
         ("zone", cdn.zone.is_some()),
         ("plan", cdn.plan.is_some()),
@@ -197,10 +216,33 @@ mod tests {
     use super::*;
     use crate::config::file::File;
 
-    fn plan(text: &str) -> Result<Vec<String>, String> {
+    fn planned(text: &str, public: Vec<Base>) -> Result<Vec<Planned>, String> {
         let file = File::parse(text).map_err(|err| err.to_string())?;
-        let all = stations(&file.cdn, &Prefix::parse("site").unwrap())?;
-        Ok(all.into_iter().map(|planned| planned.station.name).collect())
+        let prefix = Prefix::parse("site").unwrap();
+        stations(&file.cdn, &prefix, &Mapper::new(prefix.clone(), public))
+    }
+
+    fn plan(text: &str) -> Result<Vec<String>, String> {
+        Ok(planned(text, Vec::new())?.into_iter().map(|planned| planned.station.name).collect())
+    }
+
+    #[test]
+    fn a_table_without_urls_is_about_those_of_the_mount() {
+        let public = || {
+            vec![
+                Base::parse("https://cdn.example", Family::Cdn).unwrap(),
+                Base::parse("https://www.example/images", Family::Site).unwrap(),
+            ]
+        };
+        let text = "[[cdn]]\nvendor = 'http'\nedges = 'http://10.0.0.1'\n";
+        let all = planned(text, public()).unwrap();
+        assert_eq!(
+            all[0].station.common.urls.of("site/a"),
+            ["https://cdn.example/site/a", "https://www.example/images/a"]
+        );
+        // One that says any has those alone.
+        let all = planned(&format!("{text}base = 'https://other.example'\n"), public()).unwrap();
+        assert_eq!(all[0].station.common.urls.of("site/a"), ["https://other.example/site/a"]);
     }
 
     #[test]
@@ -213,13 +255,15 @@ mod tests {
     fn what_makes_no_sense_is_named() {
         let base = "base = 'https://a.example'";
         for (text, part) in [
-            ("vendor = 'http'\nedges = 'http://a'".to_owned(), "expected a base"),
+            ("vendor = 'http'\nedges = 'http://a'".to_owned(), "expected cdn_url="),
             (format!("vendor = 'http'\n{base}"), "expected edges"),
             (format!("vendor = 'http'\n{base}\nedges = 'http://a'\nzone = 'x'"), "zone: means nothing"),
             (format!("vendor = 'cloudflare'\n{base}\nzone = 'a/b'\ntoken_env = 'T'"), "zone: expected"),
             (format!("vendor = 'cloudflare'\n{base}\nzone = 'a'"), "expected token_file"),
             (format!("vendor = 'vultr'\n{base}"), "versioned URLs"),
             (format!("vendor = 'akamia'\n{base}"), "unknown vendor"),
+            (format!("vendor = 'command'\n{base}\ncommand = 'purge'"), "expected command"),
+            (format!("vendor = 'webhook'\n{base}\napi = 'http://a'\ncommand = '/purge'"), "command: means nothing"),
         ] {
             let err = plan(&format!("[[cdn]]\n{text}\n")).unwrap_err();
             assert!(err.contains(part), "{err}");

@@ -138,4 +138,11 @@ pub(in super::super) const CDN: &[Row] = &[
         &[],
         "Unix socket on which everybody on this host may ask by HTTP for the base URL to use: GET /v1/base.",
     ),
+    row(
+        "purge",
+        Word(&["async", "sync"]),
+        Value("async"),
+        &[],
+        "sync: a close waits up to 3 s until the CDN has forgotten what it replaced; it does not fail if that takes longer.",
+    ),
 ];

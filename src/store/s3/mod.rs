@@ -12,6 +12,7 @@ mod create;
 mod fault;
 mod keyring;
 mod multipart;
+pub mod presign;
 mod read;
 mod stream;
 #[cfg(test)]

@@ -237,7 +237,7 @@ impl State {
     }
 }
 
-fn fetch(url: &str) -> io::Result<Answer> {
+pub(super) fn fetch(url: &str) -> io::Result<Answer> {
     let (host, path) = url.trim_start_matches("http://").split_once('/').unwrap();
     let mut server = TcpStream::connect(host)?;
     server.set_read_timeout(Some(Duration::from_secs(30)))?;

@@ -27,6 +27,8 @@ pub(crate) struct Seen {
     pub(crate) content_type: Option<String>,
     pub(crate) cache_control: Option<String>,
     pub(crate) content_encoding: Option<String>,
+    pub(crate) content_disposition: Option<String>,
+    pub(crate) content_language: Option<String>,
     /// `x-amz-meta-*`
     pub(crate) user: BTreeMap<String, String>,
 }
@@ -174,6 +176,8 @@ impl Bucket {
                 content_type: got.content_type,
                 cache_control: got.cache_control,
                 content_encoding: got.content_encoding,
+                content_disposition: got.content_disposition,
+                content_language: got.content_language,
                 user: got.metadata.unwrap_or_default().into_iter().collect(),
                 body: got.body.collect().await.unwrap().to_vec(),
             })

@@ -76,6 +76,11 @@ impl Outside for Always {
         }
     }
 
+    async fn run(&self, words: &[String], input: String, _: Secret) -> Result<Response, String> {
+        self.seen.lock().unwrap().push(format!("{words:?} {input}"));
+        Ok(Response { status: self.status.load(Ordering::Relaxed), ..Response::default() })
+    }
+
     fn secret(&self, _: usize) -> Result<Secret, String> {
         Ok(Secret::default())
     }
@@ -105,7 +110,7 @@ async fn drained(purger: &Purger) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), wait).await.expect("it drains");
+    timeout(Duration::from_secs(30), wait).await.expect("it drains");
 }
 
 #[tokio::test]

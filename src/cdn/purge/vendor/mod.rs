@@ -2,6 +2,7 @@
 
 pub mod bunny;
 pub mod cloudflare;
+pub mod command;
 pub mod digitalocean;
 pub mod edge;
 pub mod fastly;
@@ -122,6 +123,7 @@ pub enum Vendor {
     Fastly(fastly::Fastly),
     KeyCdn(keycdn::KeyCdn),
     Webhook(webhook::Webhook),
+    Command(command::Command),
 }
 
 impl Vendor {
@@ -134,10 +136,11 @@ impl Vendor {
             Self::Fastly(vendor) => vendor.contract(common),
             Self::KeyCdn(_) => keycdn::KeyCdn::contract(common),
             Self::Webhook(_) => webhook::Webhook::contract(common),
+            Self::Command(_) => command::Command::contract(common),
         }
     }
 
-    /// The requests of a batch, in order; the batch is done when each of them is.
+    /// The requests of a batch, in order; the batch is done when each of them is. A program is sent none, it is run.
     pub fn requests(&self, common: &Common, batch: &Batch, secret: &Secret) -> Vec<Request> {
         match self {
             Self::Edge(vendor) => vendor.requests(common, batch, secret),
@@ -147,6 +150,7 @@ impl Vendor {
             Self::Fastly(vendor) => vendor.requests(common, batch, secret),
             Self::KeyCdn(vendor) => vendor.requests(common, batch, secret),
             Self::Webhook(vendor) => vendor.requests(common, batch, secret),
+            Self::Command(_) => Vec::new(),
         }
     }
 
@@ -156,6 +160,7 @@ impl Vendor {
             Self::Cloudflare(_) => cloudflare::verdict(response),
             Self::Fastly(_) => fastly::verdict(response),
             Self::KeyCdn(_) => keycdn::verdict(response),
+            Self::Command(_) => command::verdict(response),
             Self::DigitalOcean(_) | Self::Bunny(_) | Self::Webhook(_) => by_status(response),
         }
     }

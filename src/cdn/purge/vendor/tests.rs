@@ -174,3 +174,23 @@ fn a_webhook_is_told_all_of_it_at_once() {
     assert!(told[0].contains(&format!(r#"{{"key":"site/a.png","urls":{urls}}}"#)), "{told:?}");
     assert!(told[0].contains(r#""tags":["t"]"#) && told[0].contains(r#""key":"site/d/""#), "{told:?}");
 }
+
+#[test]
+fn a_program_reads_a_line_for_each() {
+    let targets = [object("site/a \u{e4}.jpg"), below("site/d/"), tag("t"), Target::Everything];
+    let vendor = Vendor::Command(command::Command { words: vec!["purge".to_owned()] });
+    let common = common();
+    let contract = vendor.contract(&common);
+    assert!(targets.iter().all(|target| contract.can(target)));
+    let input = command::Command::input(&common, &batch(Class::Urls, &targets));
+    let lines: Vec<serde_json::Value> = input.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines[0]["key"], "site/a \u{e4}.jpg");
+    assert_eq!(lines[0]["urls"][0], "https://cdn.example.com/site/a%20%C3%A4.jpg");
+    assert_eq!((&lines[1]["directory"], &lines[2]["tag"]), (&"site/d/".into(), &"t".into()));
+    assert_eq!((&lines[3]["everything"], lines.len()), (&true.into(), 4));
+    for (code, expect) in [(0, "Done"), (65, "Bad"), (77, "Refused"), (78, "Refused"), (75, "Failed"), (255, "Failed")]
+    {
+        let verdict = vendor.verdict(&Response { status: code, ..Response::default() });
+        assert!(format!("{verdict:?}").starts_with(expect), "{code}: {verdict:?}");
+    }
+}

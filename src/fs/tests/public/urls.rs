@@ -62,6 +62,25 @@ async fn extended_attributes_tell_the_urls() {
 }
 
 #[tokio::test]
+async fn an_extended_attribute_tells_whether_the_cdn_knows() {
+    let host = Host::with(&bucket(), behind_a_cdn(Perms::Uniform));
+    host.write("a.png", b"x").await.unwrap();
+    host.write(".htaccess", b"x").await.unwrap();
+    assert_eq!(host.xattr("a.png", "user.cdn.state").await, None, "there is nobody to purge");
+    host.fs.tell_purges(Box::new(|key| if key.as_str() == "site/a.png" { "pending" } else { "purged" }));
+    assert_eq!(host.xattr("a.png", "user.cdn.state").await.as_deref(), Some("pending"));
+    assert_eq!(host.xattr(".htaccess", "user.cdn.state").await.as_deref(), Some("withheld"));
+    let id = host.walk("a.png", host.who()).await.unwrap();
+    assert!(host.fs.listxattr(id).unwrap().ends_with(b"user.cdn.state\0"));
+    // What the bucket does not have is purged nowhere.
+    let open = host.open("new.png", TRUNCATE).await.unwrap();
+    host.put(open, "one").await;
+    assert_eq!(host.xattr("new.png", "user.cdn.state").await, None);
+    host.close(open).await.unwrap();
+    assert_eq!(host.xattr("new.png", "user.cdn.state").await.as_deref(), Some("purged"));
+}
+
+#[tokio::test]
 async fn a_token_is_published_only_when_its_bytes_are_in_the_bucket() {
     let host = Host::with(&bucket(), behind_a_cdn(Perms::Uniform));
     let open = host.open("new.png", TRUNCATE).await.unwrap();
