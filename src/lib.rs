@@ -14,6 +14,7 @@
 //! - [`store`]: the bucket, as a trait, with its implementations.
 //! - [`freshness`]: when an answer may come from memory, and how many askers share one request.
 //! - [`cdn`]: what a CDN needs of an object.
+//! - [`cost`]: what the bucket costs, and what would cost less.
 //! - [`fs`]: file system semantics, without a kernel.
 //! - [`telemetry`]: what a mount says about itself.
 //! - [`fuse`]: the kernel's requests as calls of `fs`.
@@ -27,6 +28,7 @@ pub mod cdn;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod cost;
 pub mod doctor;
 pub mod error;
 pub mod freshness;

@@ -13,8 +13,9 @@ ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 
 
 class Chromium:
-    def __init__(self, driver_port, site, server_port, profile):
+    def __init__(self, driver_port, site, server_port, profile, others=()):
         self.driver, self.session = driver_port, ""
+        names = "".join(f"MAP {name} 127.0.0.1:{port}, " for name, port in others)
         arguments = [
             "--headless=new",
             "--no-sandbox",  # root may not have one
@@ -22,8 +23,8 @@ class Chromium:
             "--disable-gpu",
             "--window-size=1280,900",
             f"--user-data-dir={profile}",
-            # The site's name means one of the webservers, and no other name means anything.
-            f"--host-resolver-rules=MAP {site} 127.0.0.1:{server_port}, MAP * ~NOTFOUND",
+            # The site's name means one of the webservers, and no other name means anything but those that are given.
+            f"--host-resolver-rules=MAP {site} 127.0.0.1:{server_port}, {names}MAP * ~NOTFOUND",
         ]
         options = {"goog:chromeOptions": {"args": arguments, "binary": "/usr/bin/chromium"}}
         answer = self.ask("POST", "/session", {"capabilities": {"alwaysMatch": options}})

@@ -3,6 +3,7 @@
 
 pub mod active;
 pub mod content_type;
+pub mod outage;
 pub mod policy;
 pub mod purge;
 pub mod rules;

@@ -6,11 +6,11 @@
 
 use std::{error, fmt};
 
-use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use sha2::{Digest, Sha256};
 
 use crate::model::{
-    key::{CONTROL, Key, Prefix},
+    key::{CONTROL, Key, Name, Prefix},
     version::Version,
 };
 
@@ -175,6 +175,31 @@ impl Mapper {
         let path = self.file(key)?;
         let base = self.bases.iter().find(|base| base.family == family)?;
         Some(base.join(key.as_str(), path, STRICT))
+    }
+
+    /// What URLs of one family begin with: the path from the mount point follows, with a slash before it.
+    pub fn base(&self, family: Family) -> Option<String> {
+        let base = self.bases.iter().find(|base| base.family == family)?;
+        Some(base.join(self.prefix.as_str(), "", STRICT).trim_end_matches('/').to_owned())
+    }
+
+    /// The key of a path in the mount. `None`: no file of the mount can have it.
+    pub fn key(&self, path: &str) -> Option<Key> {
+        let plain = path.split('/').all(|name| Name::from_key(name).is_some());
+        let key = Key::new(&format!("{}{path}", self.prefix.as_str()));
+        (plain && self.file(&key).is_some()).then_some(key)
+    }
+
+    /// Keys that a path of a URL, without its encoding, may mean: of each base that it is below.
+    pub fn keys(&self, path: &str) -> impl Iterator<Item = String> {
+        self.bases.iter().filter_map(move |base| {
+            let start = percent_decode_str(&base.path).decode_utf8_lossy();
+            let rest = path.strip_prefix(start.as_ref())?.strip_prefix('/')?;
+            Some(match base.rest {
+                Rest::Key => rest.to_owned(),
+                Rest::Path => format!("{}{rest}", self.prefix.as_str()),
+            })
+        })
     }
 
     /// Every URL under which a cache may have the object: of each base, in each spelling, plain and with each of

@@ -10,10 +10,11 @@ use clap::Subcommand;
 use super::{
     Failure,
     job::{Ended, Host, Target},
-    rules, status,
+    render, rules, status,
 };
 use crate::{
-    cdn::purge::setup,
+    cdn::{outage::SCRIPT, purge::setup},
+    clock,
     config::Options,
     telemetry::{
         control,
@@ -33,6 +34,8 @@ pub(super) enum CdnCommand {
     Rules(rules::RulesCommand),
     /// Compare what the edges have of paths with the bucket
     Verify(CdnVerifyArgs),
+    /// Write the script for pages that asks the site for what the CDN does not give
+    Onerror,
 }
 
 #[derive(Debug, clap::Args)]
@@ -103,6 +106,7 @@ pub(super) fn command(command: &CdnCommand, out: &mut impl Write) -> Result<(), 
         }
         CdnCommand::Purge(args) => purge(args, out),
         CdnCommand::Rules(command) => rules::command(command, out),
+        CdnCommand::Onerror => say(out, None::<&()>, || SCRIPT.trim_end().to_owned()),
         CdnCommand::Verify(args) => {
             let target = Host::current()?.target(args.at.as_deref(), &args.paths)?;
             let Done::Compared(seen) = work(&target, Job::Compare { paths: target.paths.clone() })? else {
@@ -161,10 +165,12 @@ fn say<T: serde::Serialize>(
 }
 
 fn report(status: &Status) -> String {
-    if status.purging.is_empty() {
-        return format!("{}: no [[cdn]] in its file", status.mount.mountpoint);
-    }
-    let mut lines = vec![format!("{}: {} changes to be purged", status.mount.mountpoint, status.purges_pending)];
+    let purges = match status.purging.len() {
+        0 => "no [[cdn]] in its file".to_owned(),
+        _ => format!("{} changes to be purged", status.purges_pending),
+    };
+    let mut lines = vec![format!("{}: {purges}", status.mount.mountpoint)];
+    lines.extend(status.outage.as_ref().map(|outage| render::outage(outage, clock::wall().sec)));
     status.purging.iter().for_each(|vendor| lines.extend(vendor_lines(vendor)));
     lines.join("\n")
 }

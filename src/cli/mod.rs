@@ -7,6 +7,8 @@ mod asked;
 mod background;
 mod cache;
 mod cdn;
+mod cold;
+mod cost;
 mod doctor;
 #[cfg(test)]
 mod documents;
@@ -84,6 +86,10 @@ enum Command {
     /// Look after the CDN in front of a mount
     #[command(subcommand)]
     Cdn(cdn::CdnCommand),
+    /// Show what the requests of a mount cost: so far, in the whole month, and what the cache saves
+    Cost(cost::CostArgs),
+    /// Find what nobody reads any more in access logs, and whether a cheaper class of storage pays
+    Cold(cold::ColdArgs),
     /// Check this host and its mounts, and say how to mend what is found
     #[command(after_help = doctor::CODES)]
     Doctor(doctor::DoctorArgs),
@@ -350,6 +356,8 @@ fn dispatch<E: Display>(args: &[OsString], mount: impl FnOnce(Options, Ready) ->
         Command::Cache(command) => cache::command(&command, &mut io::stdout().lock()),
         Command::Cdn(command) => cdn::command(&command, &mut io::stdout().lock()),
         Command::Warm(command) => warm::command(&command, &mut io::stdout().lock()),
+        Command::Cold(command) => cold::command(args, &command, &mut io::stdout().lock()),
+        Command::Cost(command) => cost::command(&command, &mut io::stdout().lock()),
         Command::Url(command) => url::command(&command, &mut io::stdout().lock()),
         Command::Headers(headers::HeadersCommand::Apply(command)) => {
             headers::command(args, &command, &mut io::stdout().lock())

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
 
-use crate::telemetry::status::{Call, Contact, LocalOnly, Status, Traffic};
+use crate::telemetry::status::{Call, Contact, LocalOnly, Outage, Status, Traffic};
 
 /// The status at `now`, seconds since 1970, without a newline at the end.
 pub(super) fn text(status: &Status, now: i64) -> String {
@@ -49,11 +49,21 @@ pub(super) fn text(status: &Status, now: i64) -> String {
         .weaker
         .iter()
         .for_each(|line| write!(text, "\n  {:<12} {line}", "weaker").expect("a string takes everything"));
-    for line in status.purging.iter().flat_map(super::cdn::vendor_lines) {
+    let cdn = status.outage.iter().map(|seen| outage(seen, now));
+    for line in cdn.chain(status.purging.iter().flat_map(super::cdn::vendor_lines)) {
         write!(text, "\n  {:<12} {line}", "cdn").expect("a string takes everything");
     }
     status.calls.iter().for_each(|call| text.push_str(&flight(call)));
     text
+}
+
+/// Whether the CDN works.
+pub(super) fn outage(outage: &Outage, now: i64) -> String {
+    let side = if outage.cdn_up { "up" } else { "DOWN" };
+    let for_how_long = age(since(outage.since, now));
+    let Outage { base_url, looks, failed, .. } = outage;
+    let why = outage.last_failure.as_ref().map_or(String::new(), |why| format!(", the last: {why}"));
+    format!("{side} for {for_how_long}, {base_url} is to be used; {failed} of {looks} looks failed{why}")
 }
 
 fn flight(call: &Call) -> String {
@@ -179,6 +189,16 @@ mod tests {
     }
 
     #[test]
+    fn whether_the_cdn_works() {
+        let seen = Outage { base_url: "https://a.example".into(), since: 1_000, looks: 9, ..Outage::default() };
+        let up = Outage { cdn_up: true, ..seen.clone() };
+        assert_eq!(outage(&up, 1_003), "up for 3 s, https://a.example is to be used; 0 of 9 looks failed");
+        let down = Outage { failed: 5, last_failure: Some("status 503".into()), ..seen };
+        let expect = "DOWN for 1 min 0 s, https://a.example is to be used; 5 of 9 looks failed, the last: status 503";
+        assert_eq!(outage(&down, 1_060), expect);
+    }
+
+    #[test]
     fn a_whole_status() {
         let status = Status {
             mount: Mount {
@@ -188,6 +208,7 @@ mod tests {
                 version: "0.1.0".into(),
                 since: 1_000,
                 read_only: false,
+                endpoint: None,
             },
             freshness: "open".into(),
             passthrough: Passthrough { on: false, why: Some("kernel 6.1".into()) },
@@ -228,7 +249,7 @@ mod tests {
             },
             hidden_keys: 0,
             purging: vec![Purging { vendor: "cloudflare".into(), items: 3, requests: 1, ..Purging::default() }],
-            purges_pending: 0,
+            ..Status::default()
         };
         let expect = "site:/a on /m
   process      7, version 0.1.0, up 1 min 0 s

@@ -4,6 +4,7 @@ pub mod cdn;
 pub mod file;
 mod foreign;
 mod given;
+pub mod outage;
 pub mod parse;
 mod public;
 mod rows;
@@ -47,6 +48,8 @@ pub struct Options {
     pub mount: MountOptions,
     /// The CDN that is to forget what changes; from the file of the mount.
     pub cdn: Vec<cdn::Cdn>,
+    /// `None`: nobody looks whether the CDN works.
+    pub outage: Option<outage::OutageOptions>,
     /// A close waits for the purge of what it wrote.
     pub sync_purges: bool,
 }

@@ -12,6 +12,7 @@ use super::{
     CacheOptions, Checksum, Conflict, CredentialSource, Error, Exclusive, FsOptions, MountOptions, Options, Perms,
     S3Options,
     given::{Given, Unknown, written},
+    outage,
     public::{self, Public},
     source, value,
     words::Word,
@@ -99,6 +100,7 @@ pub fn parse(request: &Request<'_>, host: &Host) -> Result<Parsed, Error> {
         log_file: given.path("log_file")?.map(|path| host.dir.join(path)),
         debug: given.is("debug")?,
     };
+    let outage = outage::read(&given, host, &fs)?;
     let options = Options {
         bucket,
         prefix,
@@ -108,6 +110,7 @@ pub fn parse(request: &Request<'_>, host: &Host) -> Result<Parsed, Error> {
         cache,
         mount,
         cdn: Vec::new(),
+        outage,
         sync_purges: given.one_word("purge")? == Some("sync"),
     };
     Ok(Parsed { options, warnings: given.warnings, env: given.env })

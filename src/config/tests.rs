@@ -265,7 +265,6 @@ fn a_sloppy_mount_warns() {
 /// No row is there for show: each one changes the outcome.
 #[test]
 fn every_option_does_something() {
-    let before = format!("{:?}", good("").options);
     let rules = std::env::temp_dir().join(format!("originfs-rules-{}.toml", std::process::id()));
     std::fs::write(&rules, "[[rule]]\ncache_control = 'no-cache'\n").unwrap();
     // `config` stands for others, which `cli::asked` puts in its place.
@@ -287,7 +286,17 @@ fn every_option_does_something() {
             (_, Kind::Text) => "text",
             (_, Kind::Span { .. } | Kind::Freshness) => "77s",
         };
-        let after = format!("{:?}", good(&format!("{}={value}", row.name)).options);
+        // What is about outages of the CDN needs to know of two ways, and of something to look at.
+        let with = match row.name {
+            "cdn_url" | "site_url" => "",
+            "cdn_probe" => "cdn_url=https://a.example,site_url=https://b.example,",
+            name if name.starts_with("cdn_") => {
+                "cdn_url=https://a.example,site_url=https://b.example,cdn_probe=a.png,cdn_map=/tmp/7,"
+            }
+            _ => "",
+        };
+        let before = format!("{:?}", good(with).options);
+        let after = format!("{:?}", good(&format!("{with}{}={value}", row.name)).options);
         assert!(row.name == "bucket" || after != before, "{}={value} changes nothing", row.name);
     }
     std::fs::remove_file(rules).unwrap();
@@ -311,6 +320,30 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn an_outage_has_two_ways_and_a_file_to_look_at() {
+    let urls = "cdn_url=https://cdn.example.org,site_url=https://www.example.org/pictures/";
+    let parse = |more: &str| try_parse("site:/images", &format!("{urls},{more}"), &root(), Unknown::Refuse);
+    let outage = parse("cdn_probe=/a logo.png,cdn_map=map,cdn_reload=nginx -s reload").unwrap().options.outage.unwrap();
+    assert_eq!(outage.key, Key::new("images/a logo.png"));
+    assert_eq!(outage.url, "https://cdn.example.org/images/a%20logo.png");
+    assert_eq!(outage.bases.cdn, "https://cdn.example.org/images");
+    assert_eq!(outage.bases.site, "https://www.example.org/pictures");
+    assert_eq!(outage.map.as_deref(), Some(Path::new("/home/me/map")));
+    assert_eq!((outage.rules.down_after, outage.rules.up_after), (3, 5));
+    assert_eq!(outage.interval.as_secs() + outage.rules.hold.as_secs(), 70);
+    assert!(parse("").unwrap().options.outage.is_none());
+    let refused = |more: &str| parse(more).unwrap_err().to_string();
+    assert_eq!(refused("cdn_map=map"), "cdn_map needs cdn_probe");
+    assert_eq!(refused("cdn_probe=a.png,cdn_reload=true"), "cdn_reload needs cdn_map: nothing else changes");
+    for path in ["a/", "../a.png", ".originfs/a", "/"] {
+        assert!(refused(&format!("cdn_probe={path}")).contains("expected the path of a file in the mount"), "{path}");
+    }
+    assert!(refused("cdn_probe=.htaccess").contains("not for the public"));
+    let alone = try_parse("site", "cdn_url=https://cdn.example.org,cdn_probe=a", &root(), Unknown::Refuse);
+    assert!(alone.unwrap_err().to_string().contains("needs cdn_url and site_url"));
 }
 
 #[test]

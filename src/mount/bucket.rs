@@ -9,7 +9,9 @@ use std::{
 use tokio::{runtime::Handle, time::timeout};
 
 use super::{
-    Ended, Last, MountError, Opened, aside, cdn,
+    Ended, Last, MountError, Opened,
+    accounts::{self, Accounts},
+    aside, cdn, outage,
     probing::{self, Findings},
     reach::reach,
     run,
@@ -20,6 +22,7 @@ use crate::{
     cdn::purge::purger::Purger,
     clock,
     config::{CacheOptions, Options},
+    cost::ledger::Usage,
     fs::Fs,
     fuse::init::Kernel,
     local::{Disk, Item},
@@ -116,6 +119,7 @@ async fn open(options: &Options) -> Result<Opened<Bucket>, MountError> {
         fs.tell_purges(Box::new(move |key| cdn::word(purger.progress(key.as_str()))));
     }
     tell_local_names(&options.fs.patterns, &Disk::new(contents.root()));
+    let board = options.outage.as_ref().map(|options| outage::begin(options, contents.root(), Arc::clone(&store)));
     if !reached {
         tokio::spawn(heal(Arc::clone(&fs), Arc::clone(&store), options.clone(), Arc::clone(&found)));
     } else if !options.fs.read_only {
@@ -138,10 +142,27 @@ async fn open(options: &Options) -> Result<Opened<Bucket>, MountError> {
     }
     let kernel = Kernel::default();
     let since = clock::wall().sec;
-    let source = Source { options: options.clone(), since, telemetry, contents, found, purger: purger.clone(), bucket };
+    let accounts = accounts::keep(contents.root(), usage_of(&fs, &telemetry));
+    let last = last(purger.clone(), accounts);
+    let source = Source { options: options.clone(), since, telemetry, contents, found, purger, board, bucket };
     tell(source, Arc::clone(&fs), kernel.clone());
-    let last = purger.map(|purger| Last::new(cdn::drain(purger)));
-    Ok(Opened { fs, queue, kernel, last })
+    Ok(Opened { fs, queue, kernel, last: Some(last) })
+}
+
+/// What is asked of the bucket, since the mount began.
+fn usage_of(fs: &Arc<Fs<Bucket>>, telemetry: &Arc<Telemetry>) -> impl Fn() -> Usage + Send + Sync + use<> {
+    let (fs, telemetry) = (Arc::clone(fs), Arc::clone(telemetry));
+    move || Usage { cache_hits: fs.cache_use().0, ..Usage::of(&telemetry.counters) }
+}
+
+/// What is to be done when all is saved.
+fn last(purger: Option<Arc<Purger>>, accounts: Arc<Accounts>) -> Last {
+    Last::new(async move {
+        if let Some(purger) = purger {
+            cdn::drain(purger).await;
+        }
+        accounts.note(clock::wall().sec);
+    })
 }
 
 /// After a mount without the bucket: waits for it, and makes up for what was left out.
@@ -193,6 +214,7 @@ struct Source {
     contents: Arc<Contents<Bucket>>,
     found: Arc<Mutex<Findings>>,
     purger: Option<Arc<Purger>>,
+    board: Option<Arc<outage::Board>>,
     bucket: S3Store,
 }
 
@@ -204,9 +226,9 @@ fn tell(source: Source, fs: Arc<Fs<Bucket>>, kernel: Kernel) {
     match bound {
         Ok(socket) => {
             let here = Arc::clone(&fs);
-            let (purger, bucket) = (source.purger.clone(), source.bucket.clone());
+            let (purger, board, bucket) = (source.purger.clone(), source.board.clone(), source.bucket.clone());
             let status = Box::new(move || source.status(&here, &kernel));
-            drop(tokio::spawn(control::serve(socket, Upkeep { fs, status, purger, bucket })));
+            drop(tokio::spawn(control::serve(socket, Upkeep { fs, status, purger, board, bucket })));
         }
         Err(err) => log::warn!("no status of this mount: {err}"),
     }
@@ -243,6 +265,7 @@ impl Source {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 since: self.since,
                 read_only: self.options.fs.read_only,
+                endpoint: self.options.s3.endpoint.clone(),
             },
             freshness: status::freshness(self.options.fs.freshness),
             passthrough: Passthrough { on: passthrough.is_ok(), why: passthrough.err() },
@@ -262,6 +285,7 @@ impl Source {
             local_only: self.local_only(fs),
             purging: self.purger.as_ref().map(|purger| cdn::report(purger)).unwrap_or_default(),
             purges_pending: self.purger.as_ref().map_or(0, |purger| purger.pending()),
+            outage: self.board.as_ref().map(|board| board.report()),
             ..Status::default()
         })
     }

@@ -1,12 +1,14 @@
 //! The life of a mount: the checks before it, the order in which everything starts, and what is saved at its end.
 //! The only place that knows this order.
 
+mod accounts;
 mod alive;
 pub mod aside;
 mod attach;
 mod beneath;
 mod bucket;
 pub mod cdn;
+mod outage;
 mod point;
 mod probing;
 mod program;

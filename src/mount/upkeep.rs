@@ -8,9 +8,9 @@ use std::{
 
 use tokio::{sync::mpsc::Sender, time};
 
-use super::cdn;
+use super::{cdn, outage::Board};
 use crate::{
-    cdn::purge::purger::Purger,
+    cdn::{outage::telling::Told, purge::purger::Purger},
     error::Error,
     fs::{Fs, Warmed, Wish, urls::Urls},
     model::key::Key,
@@ -32,12 +32,17 @@ pub(super) struct Upkeep<S: Store> {
     pub(super) fs: Arc<Fs<S>>,
     pub(super) status: Box<dyn Fn() -> Status + Send + Sync>,
     pub(super) purger: Option<Arc<Purger>>,
+    pub(super) board: Option<Arc<Board>>,
     pub(super) bucket: S3Store,
 }
 
 impl<S: Store> Desk for Upkeep<S> {
     async fn status(&self) -> Status {
         (self.status)()
+    }
+
+    fn base(&self) -> Option<Told> {
+        self.board.as_ref().map(|board| board.told())
     }
 
     async fn work(&self, job: Job, progress: Sender<Warmed>) -> Result<Done, String> {

@@ -2,7 +2,7 @@
 //!
 //! One JSON request per line. `"status"` is answered at once, by one line. `{"job":...}` may take long: lines tell how
 //! far it is, and the last one is not a `{"progress":...}`. Whoever hangs up before ends it. Only root and the user of
-//! the mount get in, by the modes of directory and socket and by `SO_PEERCRED`.
+//! the mount get in, by the modes of directory and socket and by `SO_PEERCRED`. `GET /v1/base` is answered too, see [`base`].
 
 use std::{
     env, fs, io,
@@ -24,10 +24,11 @@ use tokio::{
 };
 
 use super::{
+    base,
     status::Status,
     upkeep::{Done, Job},
 };
-use crate::fs::Warmed;
+use crate::{cdn::outage::telling::Told, fs::Warmed};
 
 /// The most askers at once; more wait in the listen queue. People and monitors are few.
 const ASKERS_MAX: usize = 16;
@@ -60,6 +61,10 @@ pub enum Response {
 /// Who answers for a mount.
 pub trait Desk: Send + Sync + 'static {
     fn status(&self) -> impl Future<Output = Status> + Send;
+    /// The base URL to use now. `None`: nobody looks whether the CDN works.
+    fn base(&self) -> Option<Told> {
+        None
+    }
 
     /// Does what it is told. Ends when it is dropped, as far as can be. An error is one line.
     fn work(&self, job: Job, progress: mpsc::Sender<Warmed>) -> impl Future<Output = Result<Done, String>> + Send;
@@ -176,6 +181,7 @@ async fn converse(mut stream: UnixStream, desk: &impl Desk) -> io::Result<()> {
                 Some(response) => response,
                 None => return Ok(()),
             },
+            Err(_) if base::is_http(&line) => return base::answer(&mut reader, &line, desk.base()).await,
             Err(err) => Response::Error(format!("unknown request: {err}")),
         };
         answer(reader.get_mut(), &response).await?;

@@ -1,5 +1,6 @@
 //! What a mount says about itself: counters, calls in flight, log, readiness, and the socket that `status` asks.
 
+pub mod base;
 pub mod control;
 pub mod counted;
 pub mod counters;

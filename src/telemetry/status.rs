@@ -44,6 +44,22 @@ pub struct Status {
     /// Changes that some vendor has not forgotten yet.
     #[serde(default)]
     pub purges_pending: u64,
+    /// `None`: nobody looks whether the CDN works.
+    #[serde(default)]
+    pub outage: Option<Outage>,
+}
+
+/// Whether the CDN works.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Outage {
+    pub cdn_up: bool,
+    /// What URLs are to begin with now.
+    pub base_url: String,
+    /// Of the last change.
+    pub since: i64,
+    pub looks: u64,
+    pub failed: u64,
+    pub last_failure: Option<String>,
 }
 
 /// What one vendor was asked to forget.
@@ -77,6 +93,9 @@ pub struct Mount {
     /// Its process refuses changes, whatever the kernel lets through.
     #[serde(default)]
     pub read_only: bool,
+    /// `None`: AWS.
+    #[serde(default)]
+    pub endpoint: Option<String>,
 }
 
 /// Whether the kernel reads cached files without asking us.

@@ -121,6 +121,7 @@ impl Lab {
                 debug: false,
             },
             cdn: Vec::new(),
+            outage: None,
             sync_purges: false,
         };
         (self.change)(&mut options);

@@ -149,7 +149,7 @@ proptest! {
     #[test]
     fn every_name_comes_back(names in prop::collection::vec("[^/\\x00]{1,12}", 1..4)) {
         let key = Key::new(&format!("site/{}", names.join("/")));
-        prop_assume!(names.iter().all(|name| crate::model::key::Name::from_key(name).is_some()) && names[0] != CONTROL);
+        prop_assume!(names.iter().all(|name| Name::from_key(name).is_some()) && names[0] != CONTROL);
         for url in mapper().all(&key, &[]) {
             prop_assert!(url.is_ascii());
             let path = url.split_once("://").unwrap().1.split_once('/').unwrap().1;

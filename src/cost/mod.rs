@@ -1,0 +1,9 @@
+//! What the bucket costs, and what would cost less: requests and bytes by day, prices by vendor, what nobody reads.
+//! Pure, but for the files that the [`ledger`] is kept in.
+
+pub mod access;
+pub mod bill;
+pub mod cold;
+pub mod day;
+pub mod ledger;
+pub mod price;

@@ -1,0 +1,199 @@
+//! `GET /v1/base` over a Unix socket: which base URL pages are to use now. HTTP, because PHP and curl speak that.
+//!
+//! The answer is JSON, `{"cdn_up": true, "base_url": "https://cdn.example.org/images", "since": 1795353600}`. It is no
+//! secret, so everybody on the host may ask.
+
+use std::{
+    fs, io,
+    os::unix::{
+        fs::{FileTypeExt as _, PermissionsExt as _},
+        net::UnixStream as Connection,
+    },
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader},
+    net::UnixListener,
+    sync::Semaphore,
+    time::timeout,
+};
+
+use crate::cdn::outage::telling::Told;
+
+/// The most askers at once; more wait in the listen queue. An answer takes no time.
+const ASKERS_MAX: usize = 64;
+/// How long an asker may take, who else would keep others out.
+const ASKER_WAIT: Duration = Duration::from_secs(5);
+/// The longest request in bytes, with all its headers.
+const REQUEST_MAX: u64 = 8 << 10;
+/// Where it is.
+const PATH: &str = "/v1/base";
+
+/// A socket that everybody may connect to; removed when dropped.
+#[derive(Debug)]
+pub struct Socket {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+impl Socket {
+    /// Binds `path`, whose directory is there. A socket that nobody answers on any more is replaced; anything else that
+    /// is there stays, and is an error. Needs a runtime.
+    pub fn bind(path: &Path) -> io::Result<Self> {
+        match fs::symlink_metadata(path) {
+            Ok(there) if !there.file_type().is_socket() => return Err(io::ErrorKind::AlreadyExists.into()),
+            Ok(_) if Connection::connect(path).is_ok() => return Err(io::ErrorKind::AddrInUse.into()),
+            Ok(_) => fs::remove_file(path)?,
+            Err(err) if err.kind() == io::ErrorKind::NotFound => {}
+            Err(err) => return Err(err),
+        }
+        let socket = Self { listener: UnixListener::bind(path)?, path: path.to_owned() };
+        fs::set_permissions(path, fs::Permissions::from_mode(0o666))?;
+        Ok(socket)
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        if let Err(err) = fs::remove_file(&self.path) {
+            log::debug!("cannot remove {}: {err}", self.path.display());
+        }
+    }
+}
+
+/// Answers until it is dropped.
+pub async fn serve(socket: Socket, told: impl Fn() -> Told + Send + Sync + 'static) {
+    let told = Arc::new(told);
+    let askers = Arc::new(Semaphore::new(ASKERS_MAX));
+    let mut connections = tokio::task::JoinSet::new();
+    loop {
+        let permit = Arc::clone(&askers).acquire_owned().await.expect("the semaphore is never closed");
+        while connections.try_join_next().is_some() {}
+        let stream = match socket.listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(err) => {
+                // Most likely out of descriptors: give others time to return some, or this would spin.
+                log::warn!("{}: {err}", socket.path.display());
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                continue;
+            }
+        };
+        let told = Arc::clone(&told);
+        connections.spawn(async move {
+            let mut stream = BufReader::new(stream);
+            let conversation = async {
+                let mut line = String::new();
+                (&mut stream).take(REQUEST_MAX).read_line(&mut line).await?;
+                answer(&mut stream, &line, Some(told())).await
+            };
+            if let Ok(Err(err)) = timeout(ASKER_WAIT, conversation).await {
+                log::debug!("an asker for the base URL: {err}");
+            }
+            drop(permit);
+        });
+    }
+}
+
+/// Whether a line begins a request of HTTP.
+pub fn is_http(line: &str) -> bool {
+    line.trim_end().ends_with(" HTTP/1.1") || line.trim_end().ends_with(" HTTP/1.0")
+}
+
+/// Reads the rest of a request that began with `line`, and answers it. The connection is to be closed then.
+pub async fn answer<S>(stream: &mut S, line: &str, told: Option<Told>) -> io::Result<()>
+where
+    S: AsyncBufRead + AsyncWrite + Unpin,
+{
+    let mut left = REQUEST_MAX;
+    loop {
+        let mut header = String::new();
+        let read = (&mut *stream).take(left).read_line(&mut header).await? as u64;
+        left -= read;
+        if header.trim_end().is_empty() || left == 0 {
+            break;
+        }
+    }
+    let (status, body) = respond(line, told.as_ref());
+    let len = body.len();
+    let body = if line.starts_with("HEAD ") { String::new() } else { body };
+    let text = format!(
+        "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncache-control: no-store\r\ncontent-length: {len}\r\nconnection: close\r\n\r\n{body}"
+    );
+    stream.write_all(text.as_bytes()).await?;
+    stream.shutdown().await
+}
+
+/// Status and body.
+fn respond(line: &str, told: Option<&Told>) -> (&'static str, String) {
+    let error = |why: &str| format!("{{\"error\":\"{why}\"}}\n");
+    let mut words = line.split_ascii_whitespace();
+    let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    let path = target.split('?').next().unwrap_or_default();
+    match (method, told) {
+        _ if !is_http(line) => ("400 Bad Request", error("no request of HTTP/1")),
+        _ if path != PATH => ("404 Not Found", error("there is only /v1/base")),
+        ("GET" | "HEAD", None) => ("404 Not Found", error("the mount has no cdn_probe")),
+        ("GET" | "HEAD", Some(told)) => match serde_json::to_string(told) {
+            Ok(text) => ("200 OK", format!("{text}\n")),
+            Err(_) => ("500 Internal Server Error", error("no answer")),
+        },
+        _ => ("405 Method Not Allowed", error("only GET")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+
+    use super::*;
+
+    fn told() -> Told {
+        Told { cdn_up: true, base_url: "https://cdn.example.org/a".to_owned(), since: 7 }
+    }
+
+    async fn ask(socket: &Path, request: &'static str) -> String {
+        let socket = socket.to_owned();
+        let asking = tokio::task::spawn_blocking(move || {
+            let mut stream = Connection::connect(socket).unwrap();
+            stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+            stream.write_all(request.as_bytes()).unwrap();
+            let mut text = String::new();
+            stream.read_to_string(&mut text).unwrap();
+            text
+        });
+        asking.await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn everybody_may_ask_and_nothing_else_is_answered() {
+        let path = std::env::temp_dir().join(format!("originfs-base-{}.sock", std::process::id()));
+        let socket = Socket::bind(&path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o666);
+        let server = tokio::spawn(serve(socket, told));
+        let good = ask(&path, "GET /v1/base HTTP/1.1\r\nhost: x\r\n\r\n").await;
+        assert!(good.starts_with("HTTP/1.1 200 OK\r\n"), "{good}");
+        assert!(good.ends_with("\r\n\r\n{\"cdn_up\":true,\"base_url\":\"https://cdn.example.org/a\",\"since\":7}\n"));
+        assert!(ask(&path, "HEAD /v1/base HTTP/1.0\r\n\r\n").await.ends_with("\r\n\r\n"));
+        assert!(ask(&path, "GET /v1/status HTTP/1.1\r\n\r\n").await.starts_with("HTTP/1.1 404"));
+        assert!(ask(&path, "POST /v1/base HTTP/1.1\r\n\r\n").await.starts_with("HTTP/1.1 405"));
+        assert!(ask(&path, "\"status\"\n\n").await.starts_with("HTTP/1.1 400"));
+        assert_eq!(Socket::bind(&path).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        server.abort();
+        assert!(server.await.unwrap_err().is_cancelled());
+        assert!(!path.exists(), "the socket goes with its server");
+    }
+
+    #[tokio::test]
+    async fn only_a_dead_socket_is_replaced() {
+        let path = std::env::temp_dir().join(format!("originfs-base-dead-{}", std::process::id()));
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        drop(Socket::bind(&path).unwrap());
+        fs::write(&path, "somebody's").unwrap();
+        assert_eq!(Socket::bind(&path).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "somebody's");
+        fs::remove_file(path).unwrap();
+    }
+}
