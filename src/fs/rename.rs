@@ -227,7 +227,9 @@ impl<S: Store> Fs<S> {
                 if object.version.size > SINGLE_MAX { self.conditional().complete } else { self.conditional().copy };
             let require = if exclusive && can.works() { Require::Absent } else { Require::Anything };
             // Before the journal, so that who ends the rename needs no more than to delete.
-            self.keep_parent(from.parent, &from.key).await?;
+            if !stays_below(&from.key, &to.key) {
+                self.keep_parent(from.parent, &from.key).await?;
+            }
             let mut journal = self.write_down(from, to, &object.version, &headers).await;
             let asked = clock::now();
             let source_version = (&from.key, &object.version);
@@ -330,4 +332,10 @@ impl<S: Store> Fs<S> {
             tree.rename(id, to.parent, to.name.clone());
         }
     }
+}
+
+/// Whether what is renamed stays below the directory that it is in, which then does not go with its old name.
+fn stays_below(from: &Key, to: &Key) -> bool {
+    let dir = from.as_str().rfind('/').map_or("", |end| &from.as_str()[..=end]);
+    to.as_str().starts_with(dir)
 }
