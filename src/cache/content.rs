@@ -16,6 +16,7 @@ use super::{
     BLOCK, SMALL,
     dir::{self, Dir, Id},
     flight::Flight,
+    scan,
     space::Space,
     state::{Landing, State, Storage, Trouble},
 };
@@ -57,7 +58,7 @@ impl Content {
     pub(super) fn open(dir: &Arc<Dir>, space: &Arc<Space>, key: &Key, version: &Version) -> Self {
         let source = Source { id: Id::new(key, version), key: key.clone(), etag: version.etag.clone() };
         let mut state = State::default();
-        if let Some(file) = open_complete(&dir.content(&source.id), version.size) {
+        if let Some(file) = scan::open_complete(&dir.content(&source.id), version.size) {
             state.storage = Storage::Complete(Arc::new(file));
             state.have.insert(0..version.size);
         }
@@ -259,7 +260,7 @@ impl Content {
     /// A local file with exactly these bytes becomes the content: renamed if `keep`, else unlinked and only served
     /// to those who have it open.
     pub(super) fn install(&self, path: &Path, keep: bool) -> io::Result<()> {
-        let Some(file) = open_complete(path, self.size) else {
+        let Some(file) = scan::open_complete(path, self.size) else {
             return Err(io::Error::other("the staged file has another size than the version"));
         };
         let mut state = self.state();
@@ -391,16 +392,4 @@ impl Drop for Content {
             space.left(self);
         }
     }
-}
-
-/// Opens a local file for reading if it has the right size, and keeps its time of last use for the next start.
-fn open_complete(path: &Path, size: u64) -> Option<File> {
-    let file = File::open(path).ok()?;
-    let meta = file.metadata().ok()?;
-    if meta.len() != size || !meta.is_file() {
-        log::warn!("cache: {} has {} bytes instead of {size}", path.display(), meta.len());
-        return None;
-    }
-    super::scan::note_use(&file, &meta);
-    Some(file)
 }

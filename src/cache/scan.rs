@@ -4,6 +4,7 @@ use std::{
     fs::{self, File, FileTimes, Metadata},
     io,
     os::unix::fs::MetadataExt,
+    path::Path,
     sync::Arc,
     thread,
     time::{Duration, UNIX_EPOCH},
@@ -48,7 +49,7 @@ fn list(dir: &Dir) -> Vec<(i64, Id, u64)> {
 }
 
 /// Writes the time of use into the file: many file systems are mounted so that reading does not.
-pub(super) fn note_use(file: &File, meta: &Metadata) {
+fn note_use(file: &File, meta: &Metadata) {
     let now = clock::wall().sec;
     if now - meta.atime() < USE_GRAIN {
         return;
@@ -56,4 +57,16 @@ pub(super) fn note_use(file: &File, meta: &Metadata) {
     let at = UNIX_EPOCH + Duration::from_secs(now.unsigned_abs());
     // Only the order of eviction after a restart depends on it.
     drop(file.set_times(FileTimes::new().set_accessed(at)));
+}
+
+/// Opens a local file for reading if it has the right size, and keeps its time of last use for the next start.
+pub(super) fn open_complete(path: &Path, size: u64) -> Option<File> {
+    let file = File::open(path).ok()?;
+    let meta = file.metadata().ok()?;
+    if meta.len() != size || !meta.is_file() {
+        log::warn!("cache: {} has {} bytes instead of {size}", path.display(), meta.len());
+        return None;
+    }
+    note_use(&file, &meta);
+    Some(file)
 }

@@ -31,7 +31,7 @@ pub(super) enum Storage {
     Held(Bytes),
     /// Sparse, with holes where `have` has none.
     Part(Arc<File>, PathBuf),
-    /// Read-only, under its final name (or unlinked), never changed again.
+    /// Under its final name (or unlinked), never changed again.
     Complete(Arc<File>),
 }
 

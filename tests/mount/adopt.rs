@@ -115,7 +115,7 @@ impl Drop for Site {
 }
 
 /// What thousands of requests may take where all tests run at once.
-const LONG: Duration = Duration::from_mins(4);
+const LONG: Duration = Duration::from_mins(10);
 
 /// Waits for the end of a program; gives its exit code and all that it said. One that takes too long is ended.
 #[track_caller]
