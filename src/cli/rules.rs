@@ -92,16 +92,16 @@ struct WishArgs {
     /// What the rules are called, so that others of the same zone are told from them [default: the first host]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
-    /// Plan of the zone [default: that of [[cdn]], else free]
+    /// Plan of the zone [default: that of the table cdn, else free]
     #[arg(long, value_name = "PLAN")]
     plan: Option<String>,
-    /// How long caches keep files: 31d, or origin [default: 31d where [[cdn]] purges them, else origin]
+    /// How long caches keep files: 31d, or origin [default: 31d where a table cdn has them purged, else origin]
     #[arg(long, value_name = "TIME")]
     edge_ttl: Option<String>,
     /// How long browsers keep files without a version in their URLs: 5m, or origin
     #[arg(long, value_name = "TIME", default_value = ORIGIN)]
     browser_ttl: String,
-    /// Let pages of all hosts use the files (fonts, canvas) [default: where [[cdn]] has origins]
+    /// Let pages of all hosts use the files (fonts, canvas) [default: where a table cdn has origins]
     #[arg(long)]
     cors: bool,
     /// Where fstab and /etc/originfs are

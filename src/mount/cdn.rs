@@ -121,7 +121,7 @@ pub fn outside(place: Place) -> impl Outside {
 /// Status, headers and body of an answer.
 pub type Visited = (u16, BTreeMap<String, String>, Vec<u8>);
 
-/// Asks for a URL as anybody may, within [`COMPARE_MAX`]; names of headers are in small letters. An error is one line.
+/// Asks for a URL as anybody may, within a deadline; names of headers are in small letters. An error is one line.
 pub async fn visit(method: &'static str, url: &str, body: &'static str) -> Result<Visited, String> {
     let world = World::new(Vec::new());
     let visit = async {
