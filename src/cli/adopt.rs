@@ -21,7 +21,7 @@ use tokio::{
 
 use super::{
     Failure, complain,
-    meant::{Meant, left, meant, purging},
+    meant::{Meant, Place, left, meant, purging},
     meter,
     render::bytes,
 };
@@ -50,17 +50,8 @@ Exit codes: 0 everything is in the bucket (and mounted, or released); 64 a part 
 #[derive(Debug, clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(super) struct AdoptArgs {
-    #[arg(
-        value_names = ["SOURCE] [DIR", "DIR"],
-        num_args = 1..=2,
-        required = true,
-        help = "The bucket as for `mount`, and the directory. Without the bucket both it and the options are those that \
-                fstab or /etc/originfs has for the directory"
-    )]
-    place: Vec<OsString>,
-    /// Options of the mount
-    #[arg(short, value_name = "NAME=VALUE,...")]
-    options: Vec<String>,
+    #[command(flatten)]
+    place: Place,
     /// Compare and tell, change nothing
     #[arg(short = 'n', long)]
     dry_run: bool,
@@ -79,9 +70,6 @@ pub(super) struct AdoptArgs {
     /// For programs
     #[arg(long)]
     json: bool,
-    /// Where fstab and /etc/originfs are
-    #[arg(long, value_name = "DIR", default_value = "/", hide = true)]
-    root: PathBuf,
 }
 
 /// What is told at the end.
@@ -261,7 +249,7 @@ async fn adopter(site: &Site, command: &AdoptArgs, aside: &Aside) -> Result<Adop
 }
 
 fn site(args: &[OsString], command: &AdoptArgs) -> Result<Site, Failure> {
-    let Meant { source, dir, words, options } = meant(args, &command.place, &command.options, &command.root)?;
+    let Meant { source, dir, words, options } = meant(args, &command.place)?;
     if options.fs.read_only && !command.dry_run {
         return Err(Failure::usage("a read-only mount (ro) adopts nothing"));
     }

@@ -13,7 +13,7 @@ use tokio::runtime::Builder;
 use super::{
     Failure, complain,
     cost::price,
-    meant::{self, Meant},
+    meant::{self, Meant, Place},
     render,
 };
 use crate::{
@@ -35,17 +35,8 @@ const LINE_MAX: u64 = 64 << 10;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct ColdArgs {
-    #[arg(
-        value_names = ["SOURCE] [DIR", "DIR"],
-        num_args = 1..=2,
-        required = true,
-        help = "The bucket as for `mount`, and the directory. Without the bucket both it and the options are those that \
-                fstab or /etc/originfs has for the directory"
-    )]
-    place: Vec<OsString>,
-    /// Options of the mount
-    #[arg(short, value_name = "NAME=VALUE,...")]
-    options: Vec<String>,
+    #[command(flatten)]
+    place: Place,
     /// What was not read for so long is cold
     #[arg(long, value_name = "N", default_value_t = 90, value_parser = clap::value_parser!(u32).range(1..=3650))]
     days: u32,
@@ -72,13 +63,10 @@ pub(super) struct ColdArgs {
     /// For programs
     #[arg(long)]
     json: bool,
-    /// Where fstab and /etc/originfs are
-    #[arg(long, value_name = "DIR", default_value = "/", hide = true)]
-    root: PathBuf,
 }
 
 pub(super) fn command(args: &[OsString], command: &ColdArgs, out: &mut impl Write) -> Result<(), Failure> {
-    let Meant { options, .. } = meant::meant(args, &command.place, &command.options, &command.root)?;
+    let Meant { options, .. } = meant::meant(args, &command.place)?;
     let vendor = command.vendor.as_deref().or_else(|| vendor_of(options.s3.endpoint.as_deref()));
     let vendor = vendor.ok_or_else(|| Failure::usage("nobody here knows the prices of the endpoint: say --vendor"))?;
     let price = price(command.prices.as_deref(), vendor)?;

@@ -3,7 +3,6 @@
 use std::{
     ffi::OsString,
     io::{ErrorKind, Write},
-    path::PathBuf,
     sync::Arc,
     thread,
 };
@@ -13,7 +12,7 @@ use tokio::runtime::Builder;
 
 use super::{
     Failure,
-    meant::{self, Meant, left, purging},
+    meant::{self, Meant, Place, left, purging},
     meter,
 };
 use crate::{
@@ -34,17 +33,8 @@ pub(super) enum HeadersCommand {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct ApplyArgs {
-    #[arg(
-        value_names = ["SOURCE] [DIR", "DIR"],
-        num_args = 1..=2,
-        required = true,
-        help = "The bucket as for `mount`, and the directory. Without the bucket both it and the options are those that \
-                fstab or /etc/originfs has for the directory"
-    )]
-    place: Vec<OsString>,
-    /// Options of the mount
-    #[arg(short, value_name = "NAME=VALUE,...")]
-    options: Vec<String>,
+    #[command(flatten)]
+    place: Place,
     /// Only what begins with this, from the mount point
     #[arg(long, value_name = "PATH", default_value = "", hide_default_value = true)]
     prefix: String,
@@ -60,9 +50,6 @@ pub(super) struct ApplyArgs {
     /// For programs
     #[arg(long)]
     json: bool,
-    /// Where fstab and /etc/originfs are
-    #[arg(long, value_name = "DIR", default_value = "/", hide = true)]
-    root: PathBuf,
 }
 
 /// What is told at the end.
@@ -76,7 +63,7 @@ struct Told<'a> {
 }
 
 pub(super) fn command(args: &[OsString], command: &ApplyArgs, out: &mut impl Write) -> Result<(), Failure> {
-    let Meant { options, .. } = meant::meant(args, &command.place, &command.options, &command.root)?;
+    let Meant { options, .. } = meant::meant(args, &command.place)?;
     if options.fs.read_only && !command.dry_run {
         return Err(Failure::usage("a read-only mount (ro) changes no headers"));
     }

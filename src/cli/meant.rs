@@ -18,6 +18,25 @@ use crate::{
     },
 };
 
+/// How a command line names a mount.
+#[derive(Debug, clap::Args)]
+pub(super) struct Place {
+    #[arg(
+        value_names = ["SOURCE] [DIR", "DIR"],
+        num_args = 1..=2,
+        required = true,
+        help = "The bucket as for `mount`, and the directory. Without the bucket both it and the options are those that \
+                fstab or /etc/originfs has for the directory"
+    )]
+    names: Vec<OsString>,
+    /// Options of the mount
+    #[arg(short, value_name = "NAME=VALUE,...")]
+    options: Vec<String>,
+    /// Where fstab and /etc/originfs are
+    #[arg(long, value_name = "DIR", default_value = "/", hide = true)]
+    root: PathBuf,
+}
+
 /// A mount that a command is about, whether it is mounted or not.
 pub(super) struct Meant {
     pub(super) source: String,
@@ -27,10 +46,10 @@ pub(super) struct Meant {
     pub(super) options: Options,
 }
 
-/// Source, directory and options of the mount of `place`, which is a directory or what `mount` takes. Without a source
-/// they are those of the configuration below `root`. `args`: this process, which may have to start again.
-pub(super) fn meant(args: &[OsString], place: &[OsString], given: &[String], root: &Path) -> Result<Meant, Failure> {
-    let (source, dir) = match place {
+/// Source, directory and options of the mount that is named, by its directory or by what `mount` takes. Without a source
+/// they are those of the configuration. `args`: this process, which may have to start again.
+pub(super) fn meant(args: &[OsString], Place { names, options: given, root }: &Place) -> Result<Meant, Failure> {
+    let (source, dir) = match &names[..] {
         [dir] => (None, dir),
         [source, dir] => (Some(source), dir),
         _ => return Err(Failure::usage("a directory is needed")),

@@ -5,22 +5,18 @@
 
 use std::{
     fs, io,
-    os::unix::{
-        fs::{FileTypeExt as _, PermissionsExt as _},
-        net::UnixStream as Connection,
-    },
-    path::{Path, PathBuf},
+    os::unix::{fs::FileTypeExt as _, net::UnixStream as Connection},
+    path::Path,
     sync::Arc,
     time::Duration,
 };
 
 use tokio::{
     io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader},
-    net::UnixListener,
-    sync::Semaphore,
     time::timeout,
 };
 
+use super::listener::Listener;
 use crate::cdn::outage::telling::Told;
 
 /// The most askers at once; more wait in the listen queue. An answer takes no time.
@@ -32,12 +28,9 @@ const REQUEST_MAX: u64 = 8 << 10;
 /// Where it is.
 const PATH: &str = "/v1/base";
 
-/// A socket that everybody may connect to; removed when dropped.
+/// A socket that everybody may connect to.
 #[derive(Debug)]
-pub struct Socket {
-    listener: UnixListener,
-    path: PathBuf,
-}
+pub struct Socket(Listener);
 
 impl Socket {
     /// Binds `path`, whose directory is there. A socket that nobody answers on any more is replaced; anything else that
@@ -50,51 +43,26 @@ impl Socket {
             Err(err) if err.kind() == io::ErrorKind::NotFound => {}
             Err(err) => return Err(err),
         }
-        let socket = Self { listener: UnixListener::bind(path)?, path: path.to_owned() };
-        fs::set_permissions(path, fs::Permissions::from_mode(0o666))?;
-        Ok(socket)
-    }
-}
-
-impl Drop for Socket {
-    fn drop(&mut self) {
-        if let Err(err) = fs::remove_file(&self.path) {
-            log::debug!("cannot remove {}: {err}", self.path.display());
-        }
+        Listener::bind(path, 0o666).map(Self)
     }
 }
 
 /// Answers until it is dropped.
 pub async fn serve(socket: Socket, told: impl Fn() -> Told + Send + Sync + 'static) {
     let told = Arc::new(told);
-    let askers = Arc::new(Semaphore::new(ASKERS_MAX));
-    let mut connections = tokio::task::JoinSet::new();
-    loop {
-        let permit = Arc::clone(&askers).acquire_owned().await.expect("the semaphore is never closed");
-        while connections.try_join_next().is_some() {}
-        let stream = match socket.listener.accept().await {
-            Ok((stream, _)) => stream,
-            Err(err) => {
-                // Most likely out of descriptors: give others time to return some, or this would spin.
-                log::warn!("{}: {err}", socket.path.display());
-                tokio::time::sleep(Duration::from_secs(1)).await;
-                continue;
-            }
-        };
+    let converse = move |stream| {
         let told = Arc::clone(&told);
-        connections.spawn(async move {
+        async move {
             let mut stream = BufReader::new(stream);
             let conversation = async {
                 let mut line = String::new();
                 (&mut stream).take(REQUEST_MAX).read_line(&mut line).await?;
                 answer(&mut stream, &line, Some(told())).await
             };
-            if let Ok(Err(err)) = timeout(ASKER_WAIT, conversation).await {
-                log::debug!("an asker for the base URL: {err}");
-            }
-            drop(permit);
-        });
-    }
+            timeout(ASKER_WAIT, conversation).await.unwrap_or(Ok(()))
+        }
+    };
+    socket.0.serve(ASKERS_MAX, converse).await;
 }
 
 /// Whether a line begins a request of HTTP.
@@ -146,7 +114,10 @@ fn respond(line: &str, told: Option<&Told>) -> (&'static str, String) {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Read as _, Write as _};
+    use std::{
+        io::{Read as _, Write as _},
+        os::unix::fs::PermissionsExt as _,
+    };
 
     use super::*;
 

@@ -7,7 +7,7 @@
 use std::{
     env, fs, io,
     os::unix::{
-        fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _},
+        fs::{DirBuilderExt as _, MetadataExt as _},
         net::UnixStream as Connection,
     },
     path::{Path, PathBuf},
@@ -19,12 +19,13 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
-    net::{UnixListener, UnixStream},
-    sync::{Semaphore, mpsc},
+    net::UnixStream,
+    sync::mpsc,
 };
 
 use super::{
     base,
+    listener::Listener,
     status::Status,
     upkeep::{Done, Job},
 };
@@ -90,12 +91,9 @@ pub fn path(directory: &Path, mountpoint: &Path) -> PathBuf {
     directory.join(format!("{:016x}.sock", u64::from_be_bytes(first)))
 }
 
-/// A socket that listens; removed when dropped.
+/// The socket of a mount.
 #[derive(Debug)]
-pub struct Socket {
-    listener: UnixListener,
-    path: PathBuf,
-}
+pub struct Socket(Listener);
 
 impl Socket {
     /// Binds `path` and makes its directory. A socket that nobody answers on any more is replaced; one that somebody
@@ -110,18 +108,7 @@ impl Socket {
             Err(err) if err.kind() != io::ErrorKind::NotFound => return Err(err),
             _ => {}
         }
-        let listener = UnixListener::bind(path)?;
-        let socket = Self { listener, path: path.to_owned() };
-        fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
-        Ok(socket)
-    }
-}
-
-impl Drop for Socket {
-    fn drop(&mut self) {
-        if let Err(err) = fs::remove_file(&self.path) {
-            log::debug!("cannot remove {}: {err}", self.path.display());
-        }
+        Listener::bind(path, 0o600).map(Self)
     }
 }
 
@@ -140,28 +127,11 @@ fn private_directory(dir: &Path) -> io::Result<()> {
 /// one learns of that.
 pub async fn serve(socket: Socket, desk: impl Desk) {
     let desk = Arc::new(desk);
-    let askers = Arc::new(Semaphore::new(ASKERS_MAX));
-    let mut connections = tokio::task::JoinSet::new();
-    loop {
-        let permit = Arc::clone(&askers).acquire_owned().await.expect("the semaphore is never closed");
-        while connections.try_join_next().is_some() {}
-        let stream = match socket.listener.accept().await {
-            Ok((stream, _)) => stream,
-            Err(err) => {
-                // Most likely out of descriptors: give others time to return some, or this would spin.
-                log::warn!("control socket: {err}");
-                tokio::time::sleep(std::time::Duration::from_secs(1)).await;
-                continue;
-            }
-        };
+    let answer = move |stream| {
         let desk = Arc::clone(&desk);
-        connections.spawn(async move {
-            if let Err(err) = converse(stream, &*desk).await {
-                log::debug!("control socket: {err}");
-            }
-            drop(permit);
-        });
-    }
+        async move { converse(stream, &*desk).await }
+    };
+    socket.0.serve(ASKERS_MAX, answer).await;
 }
 
 async fn converse(mut stream: UnixStream, desk: &impl Desk) -> io::Result<()> {
@@ -265,6 +235,7 @@ pub async fn work(socket: &Path, job: Job, mut each: impl FnMut(&Warmed)) -> io:
 mod tests {
     use std::{
         io::{BufRead as _, Write as _},
+        os::unix::fs::PermissionsExt as _,
         time::Duration,
     };
 

@@ -5,6 +5,7 @@ pub mod control;
 pub mod counted;
 pub mod counters;
 pub mod inflight;
+mod listener;
 pub mod logging;
 pub mod ready;
 pub mod status;

@@ -16,6 +16,20 @@ fn puts(host: &Host) -> usize {
     host.requests().iter().filter(|op| **op == Op::Put).count()
 }
 
+impl<S: Store> Host<S> {
+    /// Notes of empty objects that stand for names.
+    pub(super) fn stubs(&self) -> usize {
+        let entries = std::fs::read_dir(self.dir.join("uploads")).unwrap();
+        entries.filter(|entry| entry.as_ref().unwrap().path().extension().is_some_and(|ext| ext == "stub")).count()
+    }
+
+    /// `O_CREAT|O_EXCL` of a name that the kernel just found absent.
+    pub(super) async fn create_exclusively(&self, name: &str) -> Result<Open> {
+        let created = self.fs.create(NodeId::ROOT, OsStr::new(name), 0o644, EXCL, self.who()).await;
+        created.map(|(_, opened)| Open { fh: opened.fh, id: opened.id })
+    }
+}
+
 #[tokio::test]
 async fn the_name_is_taken_at_open() {
     let (a, b) = pair();

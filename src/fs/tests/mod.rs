@@ -209,18 +209,6 @@ impl<S: Store> Host<S> {
         data.map(|path| (std::fs::read(&path).unwrap(), serde_json::from_slice(&note(&path)).unwrap())).collect()
     }
 
-    /// Notes of empty objects that stand for names.
-    pub(super) fn stubs(&self) -> usize {
-        let entries = std::fs::read_dir(self.dir.join("uploads")).unwrap();
-        entries.filter(|entry| entry.as_ref().unwrap().path().extension().is_some_and(|ext| ext == "stub")).count()
-    }
-
-    /// `O_CREAT|O_EXCL` of a name that the kernel just found absent.
-    pub(super) async fn create_exclusively(&self, name: &str) -> Result<Open> {
-        let created = self.fs.create(NodeId::ROOT, OsStr::new(name), 0o644, EXCL, self.who()).await;
-        created.map(|(_, opened)| Open { fh: opened.fh, id: opened.id })
-    }
-
     pub(super) async fn put(&self, open: Open, bytes: &'static str) {
         self.fs.write(open.fh, 0, b(bytes), false).await.unwrap();
     }
