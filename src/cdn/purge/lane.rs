@@ -7,6 +7,7 @@ mod queue;
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    mem,
     time::{Duration, Instant},
 };
 
@@ -74,6 +75,8 @@ pub struct Lane {
     ripe: u64,
     /// Batches that are to be tried again, as they are.
     again: VecDeque<Batch>,
+    /// The last one failed, so what was not tried yet goes before it: one that always fails does not hold up the rest.
+    fresh_first: bool,
     /// Under way, by number.
     flying: BTreeMap<u64, Batch>,
     /// To be purged a second time, because an edge may have fetched the old one while it changed.
@@ -113,6 +116,7 @@ impl Lane {
             window: None,
             ripe: 0,
             again: VecDeque::new(),
+            fresh_first: false,
             flying: BTreeMap::new(),
             later: VecDeque::new(),
             tokens,
@@ -184,7 +188,9 @@ impl Lane {
             }
             Verdict::Failed(why) => {
                 self.rest = Some(now + self.jitter());
-                self.retry(batch, why);
+                self.tally.last_error = Some(why);
+                self.again.push_back(batch);
+                self.fresh_first = true;
             }
             Verdict::Refused(why) => {
                 self.paused = Some(Paused { why: why.clone(), until: now + PAUSE_MAX });
@@ -269,15 +275,15 @@ impl Lane {
     }
 
     fn next_class(&self) -> Option<Class> {
-        match self.again.front() {
-            Some(batch) => Some(batch.class),
-            None => self.queue.first(self.ripe).map(|waiting| self.contract.class(&waiting.target)),
-        }
+        let again = self.again.front().map(|batch| batch.class);
+        let fresh = self.queue.first(self.ripe).map(|waiting| self.contract.class(&waiting.target));
+        if self.fresh_first { fresh.or(again) } else { again.or(fresh) }
     }
 
     /// The next batch of a class, if the vendor lets it go now.
     fn take(&mut self, class: Class, now: Instant) -> Option<Batch> {
-        let batch = if let Some(batch) = self.again.pop_front() {
+        let fresh = mem::take(&mut self.fresh_first) && self.queue.first(self.ripe).is_some();
+        let batch = if let Some(batch) = (!fresh).then(|| self.again.pop_front()).flatten() {
             batch
         } else {
             let members = self.queue.take(class, &self.contract);

@@ -195,6 +195,35 @@ fn pauses_grow_and_never_beyond_five_minutes() {
 }
 
 #[test]
+fn what_always_fails_does_not_hold_up_the_others() {
+    let mut world = World::new(Contract { parallel: 1, ..contract() });
+    world.add("site/poison");
+    world.sleep();
+    let bad = world.sent()[0].0;
+    let others = ["site/a", "site/b", "site/c", "site/d"];
+    for name in others {
+        world.add(name);
+    }
+    world.wait(300);
+    world.sent();
+    world.answer(bad, Verdict::Failed("500".to_owned()));
+    let (mut done, mut tries) = (Vec::new(), 0);
+    for _ in 0..10 {
+        world.sleep();
+        let Some((number, targets)) = world.sent().pop() else { continue };
+        if targets == ["site/poison"] {
+            tries += 1;
+            world.answer(number, Verdict::Failed("500".to_owned()));
+        } else {
+            done.extend(targets);
+            world.answer(number, Verdict::Done);
+        }
+    }
+    assert_eq!(done, others);
+    assert!(tries > 2, "{tries}: it is tried again all the same");
+}
+
+#[test]
 fn a_refusal_keeps_the_queue_until_somebody_helps() {
     let mut world = World::new(contract());
     world.add("site/a");
