@@ -115,6 +115,8 @@ struct Payload {
     pages: Option<Version>,
     /// It lives in the local store; the bucket does not know it.
     own: bool,
+    /// Of an implicit directory: how often it was listed because a name below it went.
+    listed: u8,
 }
 
 /// One mounted tree.
@@ -263,7 +265,7 @@ impl<S: Store> Fs<S> {
 
 impl Payload {
     fn new(known: Known) -> Self {
-        Self { known, file: None, pages: None, own: false }
+        Self { known, file: None, pages: None, own: false, listed: 0 }
     }
 
     /// Whether this host has what the bucket has not: it answers by itself.
