@@ -67,6 +67,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
         mpsc,
     },
+    time::Instant,
 };
 
 pub use self::{
@@ -129,6 +130,8 @@ pub struct Fs<S: Store> {
     handles: Handles,
     looks: Batches<Key, Answer>,
     lists: Batches<Key, Arc<Listing>>,
+    /// Listings that go on, by the moment when they began.
+    rests: Batches<(Key, Instant), Arc<Listing>>,
     line: Line<S>,
     crowds: Crowds,
     ahead: Ahead,
@@ -191,6 +194,7 @@ impl<S: Store> Fs<S> {
             handles: Handles::new(begun()),
             looks: Batches::default(),
             lists: Batches::default(),
+            rests: Batches::default(),
             line,
             crowds: Crowds::default(),
             ahead: Ahead::new(),
