@@ -11,7 +11,7 @@ use std::{
 
 use super::*;
 use crate::{
-    config::{Conflict, Exclusive, Perms},
+    config::{Attrs, Conflict, Exclusive, Perms},
     error::Error,
     freshness::Freshness,
     model::{
@@ -128,6 +128,7 @@ fn options() -> FsOptions {
         patterns: Patterns::default(),
         conflict: Conflict::Last,
         exclusive: Exclusive::Open,
+        attrs: Attrs::Exact,
         rename_limit: 1000,
         part_size: PART,
         upload_concurrency: 4,

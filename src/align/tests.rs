@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     cdn::policy::{Policy, Wishes},
-    config::{Conflict, Exclusive, Perms},
+    config::{Attrs, Conflict, Exclusive, Perms},
     freshness::Freshness,
     model::patterns::Patterns,
     store::{
@@ -31,6 +31,7 @@ fn options() -> FsOptions {
         patterns: Patterns::default(),
         conflict: Conflict::Last,
         exclusive: Exclusive::Open,
+        attrs: Attrs::Exact,
         rename_limit: 1000,
         part_size: 5 << 20,
         upload_concurrency: 4,

@@ -123,6 +123,7 @@ pub enum Checksum {
 pub struct FsOptions {
     pub freshness: Freshness,
     pub perms: Perms,
+    pub attrs: Attrs,
     pub uid: u32,
     pub gid: u32,
     /// Permission bits.
@@ -159,6 +160,15 @@ pub enum Perms {
     Uniform,
     /// The object's metadata.
     Stored,
+}
+
+/// Where the attributes of files come from. Directories always have those of their marker.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Attrs {
+    /// The object: its metadata tell the time of modification, and what is a symlink. A listing has none of that.
+    Exact,
+    /// Listings as well, so nothing is shown that they do not tell: Last-Modified is the time, and all is a file.
+    List,
 }
 
 /// What a close does about a version that another host wrote meanwhile.

@@ -9,8 +9,8 @@ use std::{
 use sha2::{Digest, Sha256};
 
 use super::{
-    CacheOptions, Checksum, Conflict, CredentialSource, Error, Exclusive, FsOptions, MountOptions, Options, Perms,
-    S3Options,
+    Attrs, CacheOptions, Checksum, Conflict, CredentialSource, Error, Exclusive, FsOptions, MountOptions, Options,
+    Perms, S3Options,
     given::{Given, Unknown, written},
     outage,
     public::{self, Public},
@@ -247,9 +247,15 @@ fn fs(given: &mut Given, host: &Host, public: Public) -> Result<FsOptions, Error
     }
     let umask = given.mode("umask")?;
     let dir_umask = given.mode("mp_umask")?.or(umask);
+    let perms = if given.one_word("perms")? == Some("stored") { Perms::Stored } else { Perms::Uniform };
+    let attrs = if given.one_word("attrs")? == Some("list") { Attrs::List } else { Attrs::Exact };
+    if (perms, attrs) == (Perms::Stored, Attrs::List) {
+        return Err(Error::new("attrs=list: a listing does not tell what perms=stored is to show"));
+    }
     Ok(FsOptions {
         freshness,
-        perms: if given.one_word("perms")? == Some("stored") { Perms::Stored } else { Perms::Uniform },
+        perms,
+        attrs,
         uid: given.id("uid")?.unwrap_or(host.uid),
         gid: given.id("gid")?.unwrap_or(host.gid),
         file_mode: given.mode("file_mode")?.unwrap_or_else(|| umask.map_or(0o644, |mask| 0o666 & !mask)),

@@ -129,6 +129,14 @@ pub(super) const FILES: &[Row] = &[
         &[],
         "Whose permissions files show: the mount's, with chmod and chown free of effect and cost, or each object's own.",
     ),
+    row(
+        "attrs",
+        Word(&["exact", "list"]),
+        Value("exact"),
+        &[],
+        "Attributes of files from each object, or from listings too, which saves a HEAD per name: the time of modification \
+         is that of the upload, there are no symlinks.",
+    ),
     row("uid", User, Chosen("the mounting user"), &[], "Owner of files without one, and of all with perms=uniform."),
     row("gid", Group, Chosen("the mounting group"), &[], "Group of files without one, and of all with perms=uniform."),
     row(

@@ -237,6 +237,7 @@ fn messages() {
         ("site", "ro=maybe", "ro=maybe: expected true or false"),
         ("site", "retries=0", "retries=0: expected a number from 1 to 1000"),
         ("site", "perms=posix", "perms=posix: expected one of uniform, stored"),
+        ("site", "attrs=list,perms=stored", "attrs=list: a listing does not tell what perms=stored is to show"),
         ("site", "freshness=bus", "freshness=bus: expected open, strict or a duration such as 30s"),
         ("site", "url=ftp://x", "url=ftp://x: expected a URL such as https://s3.example.com"),
         ("site", "url=https://h/bucket", "url=https://h/bucket: expected a URL such as https://s3.example.com"),

@@ -330,7 +330,7 @@ impl<S: Store> Fs<S> {
                 }
             }
             fence.made(Is::File(version.clone()));
-            return Ok(Known { version: Some(version), attr, asked: Some(asked) });
+            return Ok(Known::made(&self.options, version, attr, asked));
         }
         Err(Error::Stale)
     }

@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     clock,
+    config::Attrs,
     error::{Error, Result},
     freshness::{
         fence::Stamp,
@@ -111,7 +112,7 @@ impl<S: Store> Fs<S> {
                         known.same(version) || known.modified.is_none() && known.same_content(version)
                     })
                 })
-                .unwrap_or_else(|| Known::listed(&self.options, version)),
+                .unwrap_or_else(|| Known::listed(&self.options, version, handle.asked)),
         };
         let child = tree.attach(id, name.clone(), key.ino(), known.attr.kind, Payload::new(known))?;
         self.found(&mut tree, child)
@@ -160,6 +161,12 @@ impl<S: Store> Fs<S> {
             let Some(node) = tree.get_mut(child) else { continue };
             let known = &mut node.payload.known;
             if here_only || known.asked > Some(listing.asked) {
+                continue;
+            }
+            if let (Attrs::List, Some(Is::File(listed))) = (self.options.attrs, listing.is(&name))
+                && known.version.as_ref().is_some_and(|known| listed.same_content(known))
+            {
+                *known = Known::listed(&self.options, &listed, (listing.asked, listing.wall));
                 continue;
             }
             match (listing.is(&name), &known.version) {
@@ -234,7 +241,7 @@ impl<S: Store> Fs<S> {
         }
         let versions: HashMap<Name, Version> =
             listing.names.iter().filter_map(|(name, version)| Some((name.clone(), version.clone()?))).collect();
-        Ok(DirHandle { entries, versions })
+        Ok(DirHandle { entries, versions, asked: (listing.asked, listing.wall) })
     }
 
     /// A listing does not tell the kinds of objects, but some names were looked at before.

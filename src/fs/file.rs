@@ -6,6 +6,7 @@ use std::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::Instant,
 };
 
 use tokio::sync::RwLock;
@@ -142,6 +143,8 @@ pub(super) struct DirHandle {
     pub(super) entries: Vec<DirEntry>,
     /// By name, for entries that are objects: what the listing said.
     pub(super) versions: HashMap<Name, Version>,
+    /// When it was asked for, and the same moment by the wall clock in seconds since 1970.
+    pub(super) asked: (Instant, i64),
 }
 
 /// How many low bits of a handle's number tell how it was opened, and which.

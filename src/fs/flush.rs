@@ -303,7 +303,7 @@ impl<S: Store> Fs<S> {
         if let Some(node) = tree.get_mut(file.id) {
             node.payload.pages = Some(sent.version.clone());
             let attr = Attr { size: sent.version.size, ..sent.attr };
-            node.payload.known = Known { version: Some(sent.version), attr, asked: Some(sent.at) };
+            node.payload.known = Known::made(&self.options, sent.version, attr, sent.at);
         }
         file.set_dirty(false);
     }

@@ -4,7 +4,7 @@ use std::{ffi::OsStr, sync::Arc, time::Instant};
 
 use crate::{
     cdn::content_type::UNKNOWN,
-    config::{FsOptions, Perms},
+    config::{Attrs, FsOptions, Perms},
     freshness::listing::Listing,
     model::{
         attr::{Attr, Kind, Time},
@@ -85,11 +85,22 @@ impl Known {
         }
     }
 
-    /// What a listing lets one guess of an object; never shown without asking first.
-    pub(super) fn listed(options: &FsOptions, version: &Version) -> Self {
-        let modified = Time::seconds(version.modified.unwrap_or(0));
-        let attr = Attr { size: version.size, ..blank(options, Kind::File) }.at(modified);
-        Self { version: Some(version.clone()), attr, asked: None }
+    /// What a listing tells of an object: all, or what is never shown without asking first.
+    pub(super) fn listed(options: &FsOptions, version: &Version, (asked, wall): (Instant, i64)) -> Self {
+        let attr = listed_attr(options, version);
+        match options.attrs {
+            Attrs::Exact => Self { version: Some(version.clone()), attr, asked: None },
+            Attrs::List => Self { version: Some(sure(version, wall)), attr, asked: Some(asked) },
+        }
+    }
+
+    /// What this host made at `asked`. When the bucket says it was modified is not known yet.
+    pub(super) fn made(options: &FsOptions, version: Version, attr: Attr, asked: Instant) -> Self {
+        let asked = match options.attrs {
+            Attrs::List if attr.kind == Kind::File => None,
+            _ => Some(asked),
+        };
+        Self { version: Some(version), attr, asked }
     }
 }
 
@@ -111,8 +122,22 @@ pub(crate) fn blank(options: &FsOptions, kind: Kind) -> Attr {
     Attr { kind, size: 0, mtime: time, atime: time, ctime: time, mode, uid, gid, rdev: 0 }
 }
 
-/// The attributes of an object that is no directory.
+/// The attributes that a listing tells of an object.
+fn listed_attr(options: &FsOptions, version: &Version) -> Attr {
+    let modified = Time::seconds(version.modified.unwrap_or(0));
+    Attr { size: version.size, ..blank(options, Kind::File) }.at(modified)
+}
+
+/// The attributes that are shown of an object that is no directory.
 pub(super) fn file_attr(options: &FsOptions, object: &Object) -> Attr {
+    match options.attrs {
+        Attrs::Exact => exact_attr(options, object),
+        Attrs::List => listed_attr(options, &object.version),
+    }
+}
+
+/// The attributes that an object that is no directory has, whatever is shown of it.
+fn exact_attr(options: &FsOptions, object: &Object) -> Attr {
     let stored = metadata::read(&object.headers.user);
     let kind = match stored.kind {
         Some(Kind::Symlink) => Kind::Symlink,
@@ -168,17 +193,17 @@ pub(super) fn keep_times(options: &FsOptions, headers: &mut Headers, attr: &Attr
 
 /// Whether an object is a file with content, and no link, device or directory.
 pub(crate) fn is_file(options: &FsOptions, object: &Object) -> bool {
-    file_attr(options, object).kind == Kind::File
+    exact_attr(options, object).kind == Kind::File
 }
 
 /// Puts into the headers of a copy of an object onto itself the time that the object shows.
 pub(crate) fn keep_mtime(options: &FsOptions, headers: &mut Headers, object: &Object) {
-    keep_times(options, headers, &file_attr(options, object));
+    keep_times(options, headers, &exact_attr(options, object));
 }
 
 /// The headers of an object whose directory is renamed, or with [`Extent::Tree`] of the marker of that directory.
 pub(super) fn moved_headers(options: &FsOptions, source: &Object, names: (&Key, &Key), extent: Extent) -> Headers {
-    let attr = file_attr(options, source);
+    let attr = exact_attr(options, source);
     let attr = match extent {
         Extent::Tree => changed(options, attr, crate::clock::wall()),
         Extent::Object => attr,

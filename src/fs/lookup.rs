@@ -3,7 +3,9 @@
 use std::{ffi::OsStr, sync::Arc};
 
 use super::{
-    Fs, Payload, lock,
+    Fs, Payload,
+    known::Known,
+    lock,
     names::parse,
     settle::{Asking, child_key, is_fresh},
     tickets::Place,
@@ -11,8 +13,13 @@ use super::{
 };
 use crate::{
     clock,
+    config::Attrs,
     error::{Error, Result},
-    model::{key::Name, tree::Tree},
+    freshness::listing::Is,
+    model::{
+        key::{Key, Name},
+        tree::Tree,
+    },
     store::Store,
 };
 
@@ -88,9 +95,24 @@ impl<S: Store> Fs<S> {
         if tree.child(parent, name).is_some() {
             return false;
         }
-        let Some(known) = lock(&self.memory).pop(&key) else { return false };
+        let remembered = lock(&self.memory).pop(&key);
+        let listed = self.listed(&tree, parent, name, &key);
+        let newer = |known: &Known| listed.as_ref().is_none_or(|listed| listed.asked < known.asked);
+        let Some(known) = remembered.filter(newer).or(listed) else { return false };
         tree.attach(parent, name.clone(), key.ino(), known.attr.kind, Payload::new(known));
         true
+    }
+
+    /// With attrs=list: what the latest listing tells of a file that nobody is changing here.
+    fn listed(&self, tree: &Tree<Payload>, parent: NodeId, name: &Name, key: &Key) -> Option<Known> {
+        if self.options.attrs != Attrs::List || self.fences.is_up(key) {
+            return None;
+        }
+        let view = self.views.get(&tree.key(parent)?)?;
+        let Some(Is::File(version)) = view.is(name) else { return None };
+        // This host made it since, and the bucket has not said when.
+        version.modified?;
+        Some(Known::listed(&self.options, &version, (view.asked, view.wall)))
     }
 
     /// The kernel gives back `lookups` references. Saturating: a successor may not know of all.

@@ -15,6 +15,7 @@ use super::{
 use crate::{
     cache::Readahead,
     clock,
+    config::Attrs,
     error::{Error, Result},
     freshness::{
         listing::{Is, Listing},
@@ -62,6 +63,10 @@ impl<S: Store> Fs<S> {
     pub async fn symlink(&self, parent: NodeId, name: &OsStr, target: &OsStr, caller: Caller) -> Result<Found> {
         if target.len() > TARGET_MAX {
             return Err(Error::NameTooLong);
+        }
+        // It would be shown as a file.
+        if self.options.attrs == Attrs::List {
+            return Err(Error::NotPermitted);
         }
         let _names = self.share_name(parent, &parse(parent, name)?).await?;
         let (name, key, above) = self.place(parent, name)?;

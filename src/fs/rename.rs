@@ -256,7 +256,7 @@ impl<S: Store> Fs<S> {
             journal.into_iter().for_each(Journal::end);
             let gone = deleted?;
             self.move_node(file.id, from, to);
-            let known = Known { version: Some(version.clone()), attr, asked: Some(asked) };
+            let known = Known::made(&self.options, version.clone(), attr, asked);
             self.renamed(file, &object.version, known).await;
             comes.made(Is::File(version));
             if gone {

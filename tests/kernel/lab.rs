@@ -16,7 +16,7 @@ use nix::mount::{MntFlags, umount2};
 use originfs::{
     cache::Contents,
     config::{
-        CacheOptions, Checksum, Conflict, CredentialSource, Exclusive, FsOptions, MountOptions, Options, Perms,
+        Attrs, CacheOptions, Checksum, Conflict, CredentialSource, Exclusive, FsOptions, MountOptions, Options, Perms,
         S3Options,
     },
     freshness::Freshness,
@@ -103,6 +103,7 @@ impl Lab {
                 patterns: Patterns::default(),
                 conflict: Conflict::Last,
                 exclusive: Exclusive::Open,
+                attrs: Attrs::Exact,
                 rename_limit: 1000,
                 part_size: 8 << 20,
                 upload_concurrency: 4,

@@ -188,3 +188,24 @@ fn extended_attributes_are_shown_where_asked_for() {
     assert!(said.contains("user.s3.key=") && said.contains("photo.jpg"), "{said}");
     assert!(said.contains("user.s3.etag="), "{said}");
 }
+
+#[test]
+fn a_listing_is_enough_where_it_is_asked_to_be() {
+    let Some(bucket) = Bucket::fresh() else { return };
+    let names = || (0..300).map(|n| format!("d/{n:03}.jpg"));
+    bucket.put_many(names());
+    let (mount, wire) = bucket.wired("attrs=list,stat_ttl=1h");
+    let (other, _) = bucket.wired("attrs=list,freshness=strict");
+    for time in ["first", "second"] {
+        wire.take_seen();
+        let entries = fs::read_dir(mount.path("d")).unwrap();
+        let seen: Vec<_> = entries.map(|entry| entry.unwrap().metadata().unwrap().mtime()).collect();
+        assert_eq!((seen.len(), seen.iter().min().is_some_and(|mtime| *mtime > 0)), (300, true));
+        assert_eq!(wire.count("HEAD", "jpg"), 0, "the {time} time: {:?}", wire.take_seen());
+    }
+    mount.write("d/new.jpg", b"12");
+    for name in names().take(3).chain(["d/new.jpg".to_owned()]) {
+        let [one, two] = [&mount, &other].map(|mount| mount.stat(&name));
+        assert_eq!((one.len(), one.mtime(), one.mode()), (two.len(), two.mtime(), two.mode()), "{name}");
+    }
+}

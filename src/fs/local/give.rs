@@ -143,7 +143,7 @@ impl<S: Store> Fs<S> {
             drop(self.contents.adopt(&key, &sent.version, &outside));
             dirty.staging.discard();
             let attr = Attr { size: sent.version.size, ..sent.attr };
-            self.disown(id, Some(Known { version: Some(sent.version), attr, asked: Some(sent.at) }));
+            self.disown(id, Some(Known::made(&self.options, sent.version, attr, sent.at)));
             return Ok(());
         };
         state.own = None;
@@ -161,7 +161,7 @@ impl<S: Store> Fs<S> {
         state.version = Some(sent.version.clone());
         file.set_dirty(true);
         if let Some(node) = self.tree().get_mut(id) {
-            node.payload.known = Known { version: Some(sent.version), attr, asked: Some(sent.at) };
+            node.payload.known = Known::made(&self.options, sent.version, attr, sent.at);
         }
         Ok(())
     }
@@ -184,7 +184,7 @@ impl<S: Store> Fs<S> {
         let attr = Attr { size: body.len() as u64, ..self.as_sent(&entry.attr) };
         let version = self.put_whole(key, body.clone(), &attr, exclusive).await?;
         self.contents.adopt_bytes(key, &version, &body);
-        Ok(Known { version: Some(version), attr, asked: Some(clock::now()) })
+        Ok(Known::made(&self.options, version, attr, clock::now()))
     }
 
     /// One PUT of what is no file.

@@ -10,6 +10,7 @@ mod exclusive;
 mod faults;
 mod hosts;
 mod large;
+mod listed;
 mod local;
 mod model;
 mod pages;
@@ -43,7 +44,7 @@ use super::{
 };
 use crate::{
     cache::{Contents, OpenError},
-    config::{CacheOptions, Conflict, Exclusive, FsOptions, Perms},
+    config::{Attrs, CacheOptions, Conflict, Exclusive, FsOptions, Perms},
     error::{Error, Result},
     freshness::Freshness,
     model::{attr::Kind, key::Prefix, patterns::Patterns},
@@ -92,6 +93,7 @@ pub(super) fn options() -> FsOptions {
         patterns: Patterns::default(),
         conflict: Conflict::Last,
         exclusive: Exclusive::Open,
+        attrs: Attrs::Exact,
         rename_limit: 1000,
         part_size: PART,
         upload_concurrency: 4,
