@@ -201,11 +201,11 @@ impl Purger {
     /// What is to be sent now.
     pub(super) fn step(&self) -> Vec<Parcel> {
         let mut state = self.state();
-        if state.paid.turns(today()) {
-            state.engine.lanes_mut().iter_mut().for_each(|lane| lane.set_paid(0));
-            self.count(&mut state, |_| Some(0));
-        }
-        let now = clock::now();
+        let (now, turns) = (clock::now(), state.paid.turns(today()));
+        // Others may have paid since the last look.
+        let is_due = |lane: &Lane| turns || lane.wake(now).is_some_and(|at| at <= now);
+        let due: Vec<bool> = state.engine.lanes().iter().map(is_due).collect();
+        self.count(&mut state, |n| due[n].then_some(0));
         let paused = |engine: &Engine| engine.lanes().iter().map(|lane| lane.paused(now).is_some()).collect::<Vec<_>>();
         let before = paused(&state.engine);
         let (parcels, done) = state.engine.step(now);

@@ -168,7 +168,7 @@ impl Vendor {
         }
     }
 
-    /// A request as it is sent, at `stamp`, which is of this one alone. Only what was asked for here, and soon: vendors
+    /// A request as it is sent now, at `stamp`, which is of this one alone. It is not kept for later: vendors
     /// that want a signature take it for half a minute. Fails, in one line and without secrets, if the secret is not
     /// what the vendor hands out.
     pub fn signed(&self, request: Request, secret: &Secret, stamp: Stamp) -> Result<Request, String> {
