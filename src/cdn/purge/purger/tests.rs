@@ -238,6 +238,14 @@ async fn a_budget_is_of_the_month_whoever_spends_it() {
     assert!(paused(&command).unwrap().contains("budget"));
     assert_eq!((paid(&command), command.pending()), (3, 1));
     run.abort();
+    // The mount lived on, and hears of it before it spends more.
+    let run = tokio::spawn(driver::run(Arc::clone(&mount), Arc::clone(&outside)));
+    mount.announce(&[key("site/e")]).await.unwrap().settle(vec![written("site/e")]);
+    while paused(&mount).is_none() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!((paid(&mount), mount.pending()), (3, 1));
+    run.abort();
     assert_eq!(paid(&open("purges")), 3);
 }
 
