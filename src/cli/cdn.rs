@@ -181,6 +181,9 @@ pub(super) fn vendor_lines(vendor: &Purging) -> Vec<String> {
     let Purging { vendor: name, waiting, items, requests, errors, .. } = vendor;
     let mut lines =
         vec![format!("{name}: {waiting} waiting{oldest}; {items} purged in {requests} requests, {errors} errors")];
+    if let (Some(paid), Some(budget)) = (vendor.paid, vendor.budget) {
+        lines.push(format!("  {paid} of {budget} paths of this month"));
+    }
     if let Some(why) = &vendor.paused {
         lines.push(format!("  paused: {why}"));
     } else if let Some(why) = vendor.last_error.as_ref().filter(|_| vendor.waiting > 0) {
@@ -215,18 +218,21 @@ mod tests {
     #[test]
     fn a_vendor_tells_its_troubles() {
         let vendor = Purging {
-            vendor: "cloudflare".to_owned(),
+            vendor: "cloudfront".to_owned(),
             waiting: 3,
             oldest_s: Some(90),
             requests: 2,
             items: 40,
             errors: 1,
+            paid: Some(40),
+            budget: Some(1000),
             paused: Some("403 no permission".to_owned()),
             dead: vec!["site/a: 400".to_owned()],
             ..Purging::default()
         };
         let expect = [
-            "cloudflare: 3 waiting, the oldest for 90 s; 40 purged in 2 requests, 1 errors",
+            "cloudfront: 3 waiting, the oldest for 90 s; 40 purged in 2 requests, 1 errors",
+            "  40 of 1000 paths of this month",
             "  paused: 403 no permission",
             "  given up: site/a: 400",
         ];

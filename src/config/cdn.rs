@@ -34,6 +34,12 @@ pub struct Cdn {
     pub token_credential: Option<String>,
     /// Origins of pages that load fonts or draw images on a canvas.
     pub origins: Texts,
+    /// Where content is purged, at a vendor that has more than one network.
+    pub network: Option<String>,
+    /// What edges do with what is purged, where they can do either: `invalidate` or `delete`.
+    pub action: Option<String>,
+    /// Items in a month at most, where they cost money.
+    pub budget: Option<u64>,
     /// Also forget what has a query.
     pub queries: bool,
     /// The edge keeps http and https apart.

@@ -24,7 +24,7 @@ use crate::{
         purger::{Progress, Purger},
         setup::{self, Planned},
         target::Target,
-        vendor::{Request, Response, Secret},
+        vendor::{Request, Response, Secret, sign::Stamp},
     },
     clock,
     config::{Options, cdn::Place},
@@ -104,6 +104,8 @@ pub(super) fn report(purger: &Purger) -> Vec<status::Purging> {
             items: tally.items,
             errors: tally.errors,
             given_up: tally.dead,
+            paid: lane.budget().map(|_| tally.paid),
+            budget: lane.budget(),
             paused: lane.paused(now).map(|paused| paused.why.clone()),
             last_error: tally.last_error,
             dead: lane.dead().map(|dead| format!("{}: {}", dead.target, dead.why)).collect(),
@@ -229,10 +231,17 @@ fn plain(etag: &str) -> &str {
 }
 
 fn seed() -> u64 {
-    let mut bytes = [0; 8];
-    // Without it the pauses are those of every host, which still purges.
-    getrandom::fill(&mut bytes).ok();
-    u64::from_ne_bytes(bytes)
+    u64::try_from(random() & u128::from(u64::MAX)).expect("64 bits are left of it")
+}
+
+/// Another one each time. Where the system has no random numbers, the time in nanoseconds is the best that there is.
+fn random() -> u128 {
+    let mut bytes = [0; 16];
+    if getrandom::fill(&mut bytes).is_ok() {
+        return u128::from_ne_bytes(bytes);
+    }
+    let now = clock::wall();
+    u128::from(now.sec.unsigned_abs()) * 1_000_000_000 + u128::from(now.nsec)
 }
 
 /// Files, variables and the network.
@@ -316,6 +325,10 @@ impl Outside for World {
                 None => Err("the unit has no credentials (LoadCredential=)".to_owned()),
             },
         }
+    }
+
+    fn stamp(&self) -> Stamp {
+        Stamp { seconds: clock::wall().sec, nonce: random() }
     }
 }
 

@@ -75,6 +75,11 @@ pub struct Purging {
     pub items: u64,
     pub errors: u64,
     pub given_up: u64,
+    /// Items that were paid for this month, and how many may be, where they cost money.
+    #[serde(default)]
+    pub paid: Option<u64>,
+    #[serde(default)]
+    pub budget: Option<u64>,
     /// Why nothing is sent.
     pub paused: Option<String>,
     pub last_error: Option<String>,

@@ -6,6 +6,7 @@ mod edge;
 mod real;
 mod rules;
 mod rulesets;
+mod signed;
 
 use std::{fs, path::PathBuf};
 
@@ -13,6 +14,7 @@ use nix::sys::signal::Signal;
 
 use crate::harness::{Bucket, Mount, eventually, fresh_dir, noise};
 use edge::{Broken, Edge, TOKEN, ZONE};
+use signed::{AWS, DISTRIBUTION, EDGERC};
 
 /// Origin of a page that draws images on a canvas.
 const PAGE: &str = "https://www.example.com";
@@ -30,7 +32,9 @@ impl Site {
         let edge = Edge::before(&format!("{}/{}", bucket.server.endpoint, bucket.source()));
         let dir = fresh_dir();
         let vendor = vendor.replace("EDGE", edge.address()).replace("DIR", dir.to_str().unwrap());
-        fs::write(dir.join("token"), format!("{TOKEN}\n")).unwrap();
+        for (name, secret) in [("token", TOKEN), ("aws", AWS), ("edgerc", EDGERC)] {
+            fs::write(dir.join(name), format!("{secret}\n")).unwrap();
+        }
         fs::write(dir.join("site.toml"), format!("[options]\ncdn_url = '{}'\n[[cdn]]\n{vendor}", edge.address()))
             .unwrap();
         Some(Self { bucket, edge, dir })
@@ -43,6 +47,15 @@ impl Site {
     fn cloudflare() -> Option<Self> {
         let table = format!("vendor = 'cloudflare'\napi = 'EDGE'\nzone = '{ZONE}'\ntoken_file = 'token'\n");
         Self::new(&format!("{table}plan = 'enterprise'\norigins = ['{PAGE}']\nrepurge_after = 1\n"))
+    }
+
+    fn cloudfront(more: &str) -> Option<Self> {
+        let table = format!("vendor = 'cloudfront'\napi = 'EDGE'\nzone = '{DISTRIBUTION}'\ntoken_file = 'aws'\n");
+        Self::new(&format!("{table}{more}"))
+    }
+
+    fn akamai() -> Option<Self> {
+        Self::new("vendor = 'akamai'\napi = 'EDGE'\ntoken_file = 'edgerc'\nrepurge_after = 1\n")
     }
 
     fn options(&self) -> String {
@@ -70,7 +83,8 @@ impl Site {
 
 #[test]
 fn what_changes_is_seen_at_the_edge_and_a_404_does_not_stay() {
-    for site in [Site::http(), Site::cloudflare()] {
+    let signed = [Site::cloudfront("repurge_after = 1\n"), Site::akamai()];
+    for site in [Site::http(), Site::cloudflare()].into_iter().chain(signed) {
         let Some(site) = site else { return };
         let mount = site.mount();
         site.shows("a.jpg", None);
@@ -86,6 +100,34 @@ fn what_changes_is_seen_at_the_edge_and_a_404_does_not_stay() {
         site.shows("b.jpg", None);
         assert_eq!(mount.stop(), 0);
     }
+}
+
+#[test]
+fn cloudfront_is_asked_once_for_a_batch_and_within_its_budget() {
+    let Some(site) = Site::cloudfront("repurge_after = 0\nbudget = 3\n") else { return };
+    let mount = site.mount();
+    let status = || run(&mount, &["status"]).1;
+    let paid = |count: u32| eventually("it is counted", || status().contains(&format!("{count} of 3 paths")));
+    // It purges, and the answer is lost: what is sent again is the same invalidation.
+    site.edge.break_it(Some(Broken::Mute));
+    mount.write("a.jpg", "1");
+    eventually("it was asked", || !site.edge.calls().is_empty());
+    site.edge.break_it(None);
+    paid(1);
+    assert_eq!(site.edge.calls(), [""; 0]);
+    mount.write("a.jpg", "2");
+    paid(2);
+    site.shows("a.jpg", Some("2"));
+    assert_eq!(site.edge.calls(), ["invalidation /a.jpg"]);
+    mount.write("b.jpg", "1");
+    paid(3);
+    site.shows("b.jpg", Some("1"));
+    mount.write("b.jpg", "2");
+    eventually("the status tells of it", || status().contains("paused: the budget of this month is spent"));
+    assert!(mount.log().contains("cloudfront: purges wait: the budget"), "{}", mount.log());
+    assert_eq!(site.seen("b.jpg")[0].as_deref(), Some("1"));
+    let secret = AWS.lines().find_map(|line| line.strip_prefix("aws_secret_access_key = ")).unwrap();
+    assert!(!status().contains(secret) && !mount.log().contains(secret), "nobody shows the secret");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use tokio::{task::JoinSet, time::timeout};
 use super::{
     purger::Purger,
     target::{Batch, Verdict},
-    vendor::{Request, Response, Secret, Vendor, command::Command},
+    vendor::{Request, Response, Secret, Vendor, command::Command, sign::Stamp},
 };
 
 /// How long a vendor may take for one answer.
@@ -28,6 +28,9 @@ pub trait Outside: Send + Sync + 'static {
 
     /// The secret of a station, read anew each time, so that a new one needs no restart. An error is one line.
     fn secret(&self, station: usize) -> Result<Secret, String>;
+
+    /// The time, and a number that was never there before.
+    fn stamp(&self) -> Stamp;
 }
 
 /// Purges until it is dropped. What was under way then is purged again by the next run.
@@ -73,6 +76,10 @@ async fn deliver(purger: &Purger, outside: &impl Outside, lane: usize, batch: &B
         };
     }
     for request in station.vendor.requests(&station.common, batch, &secret) {
+        let request = match station.vendor.signed(request, &secret, outside.stamp()) {
+            Ok(request) => request,
+            Err(why) => return Verdict::Refused(why),
+        };
         let what = format!("{request:?}");
         let verdict = match timeout(ANSWER_MAX, outside.call(request)).await {
             Ok(Ok(response)) => station.vendor.verdict(&response),

@@ -4,6 +4,7 @@
 //! takes the place of one that waits, but not of one that is under way: that one may have been obeyed already.
 
 mod queue;
+mod told;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -13,6 +14,7 @@ use std::{
 
 use queue::Queue;
 pub use queue::Waiting;
+pub use told::{Dead, Paused, Tally};
 
 use super::{
     outbox::Id,
@@ -37,32 +39,6 @@ pub enum Effect {
     Send(Batch),
     /// These are purged here, replaced by a newer change of the same key, or given up.
     Done(Vec<Id>),
-}
-
-/// A lane that does not send, and why; it looks again at times.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Paused {
-    pub why: String,
-    pub until: Instant,
-}
-
-/// What could not be purged, and never will be.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Dead {
-    pub target: Target,
-    pub why: String,
-}
-
-/// What people want to know of a lane.
-#[derive(Clone, Debug, Default)]
-pub struct Tally {
-    pub requests: u64,
-    pub items: u64,
-    pub errors: u64,
-    pub dead: u64,
-    /// Items that cost money, this month.
-    pub paid: u64,
-    pub last_error: Option<String>,
 }
 
 #[derive(Debug)]
@@ -105,7 +81,7 @@ impl Window {
 }
 
 impl Lane {
-    /// `seed` spreads the pauses of many hosts.
+    /// `seed` spreads the pauses of many hosts, and tells their batches apart: no two lanes have the same, nor two runs.
     pub fn new(contract: Contract, now: Instant, seed: u64) -> Self {
         let tokens =
             |(class, rates): (&Class, &Vec<_>)| (*class, rates.iter().map(|rate| Tokens::new(*rate, now)).collect());
@@ -125,7 +101,8 @@ impl Lane {
             paused: None,
             dead: VecDeque::new(),
             tally: Tally::default(),
-            next: 1,
+            // So far from the end that it is never reached.
+            next: seed >> 1,
             random: seed | 1,
         }
     }
@@ -254,7 +231,7 @@ impl Lane {
         let number = self.next;
         self.next += 1;
         let items = members.iter().map(|member| self.contract.weight(&member.target).items).sum::<usize>();
-        let size = Size { requests: items.div_ceil(self.contract.batch.max(1)), items };
+        let size = Size { requests: items.div_ceil(self.contract.most(class).max(1)), items };
         Batch { number, class, size, members }
     }
 
@@ -382,6 +359,11 @@ impl Lane {
 
     pub fn tally(&self) -> &Tally {
         &self.tally
+    }
+
+    /// Items that may be paid for in a month; `None`: they cost nothing.
+    pub fn budget(&self) -> Option<u64> {
+        self.contract.budget
     }
 
     /// What earlier runs paid for this month; a new month begins at 0.

@@ -8,6 +8,7 @@ pub mod driver;
 pub mod engine;
 pub mod lane;
 pub mod outbox;
+pub mod paid;
 pub mod purger;
 pub mod rate;
 pub mod setup;

@@ -1,7 +1,9 @@
 //! The purges of one mount: who is told of changes, what is on the disk, and what the lanes have of it.
 
+mod announced;
+
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashSet,
     io,
     path::Path,
     sync::{
@@ -11,29 +13,27 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub use announced::Announced;
 use tokio::{sync::Notify, time::timeout};
 
 use super::{
     engine::{Engine, Parcel},
     lane::Lane,
     outbox::{Id, Outbox},
+    paid::Paid,
     target::{Target, Verdict},
     vendor::{Common, Vendor},
 };
-use crate::{
-    clock,
-    model::key::Key,
-    store::{
-        Require,
-        watched::{Change, Notice, Watch},
-    },
-};
+use crate::{clock, cost::day::Day, model::key::Key};
 
 /// Below it are objects of ours that are no files.
 const CONTROL: &str = ".originfs/";
 /// How long a write waits for its purge where that is wanted. With the answer of the bucket it must stay below what a
 /// request of the kernel may take, or a close would fail of which the bytes are durable.
 pub const SYNC_MAX: Duration = Duration::from_secs(3);
+
+/// Between the seeds of two lanes: odd, and without a pattern (2^64 by the golden ratio).
+const APART: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// A vendor as it is configured.
 #[derive(Clone, Debug)]
@@ -71,6 +71,7 @@ pub enum Progress {
 #[derive(Debug)]
 struct State {
     engine: Engine,
+    paid: Paid,
     /// Records of requests that are not answered yet.
     noted: HashSet<Id>,
     /// The segment of the outbox from which records are to be taken that found no room; `None`: none are left there.
@@ -82,11 +83,29 @@ impl Purger {
     pub fn open(dir: &Path, root: &str, stations: Vec<Station>, seed: u64) -> io::Result<Arc<Self>> {
         let outbox = Outbox::open(dir)?;
         let now = clock::now();
-        let lane = |station: &Station| Lane::new(station.vendor.contract(&station.common), now, seed);
-        let engine = Engine::new(stations.iter().map(lane).collect());
-        let state = Mutex::new(State { engine, noted: HashSet::new(), behind: Some(0) });
+        let lane = |(n, station): (u64, &Station)| {
+            Lane::new(station.vendor.contract(&station.common), now, seed.wrapping_add(n.wrapping_mul(APART)))
+        };
+        let engine = Engine::new((0..).zip(&stations).map(lane).collect());
+        let paid = Paid::beside(dir, today());
+        let state = Mutex::new(State { engine, paid, noted: HashSet::new(), behind: Some(0) });
         let (poke, news) = (Notify::new(), Notify::new());
-        Ok(Arc::new(Self { outbox, stations, root: Arc::from(root), state, poke, news, sync: AtomicBool::new(false) }))
+        let root = Arc::from(root);
+        let purger = Self { outbox, stations, root, state, poke, news, sync: AtomicBool::new(false) };
+        purger.count(&mut purger.state(), |_| Some(0));
+        Ok(Arc::new(purger))
+    }
+
+    /// Adds what lanes paid for to the sums of the month, and tells them those.
+    fn count(&self, state: &mut State, more: impl Fn(usize) -> Option<u64>) {
+        for (n, station) in self.stations.iter().enumerate() {
+            let (Some(account), Some(items)) = (station.vendor.account(), more(n)) else { continue };
+            match state.paid.add(&account, items) {
+                Ok(sum) => state.engine.lanes_mut()[n].set_paid(sum),
+                Err(err) if items > 0 => log::warn!("{account}: what is paid for is not kept: {err}"),
+                Err(err) => log::debug!("{account}: what others paid for is not known: {err}"),
+            }
+        }
     }
 
     pub fn stations(&self) -> &[Station] {
@@ -154,7 +173,7 @@ impl Purger {
     pub(super) fn refill(&self) {
         loop {
             let mut state = self.state();
-            let State { engine, noted, behind } = &mut *state;
+            let State { engine, noted, behind, .. } = &mut *state;
             let Some(after) = behind.filter(|_| engine.has_room()) else { return };
             // Read while nobody can end a record or add one.
             let newest = self.outbox.newest();
@@ -183,15 +202,33 @@ impl Purger {
     /// What is to be sent now.
     pub(super) fn step(&self) -> Vec<Parcel> {
         let mut state = self.state();
-        let (parcels, done) = state.engine.step(clock::now());
+        let (now, turns) = (clock::now(), state.paid.turns(today()));
+        // Others may have paid since the last look.
+        let is_due = |lane: &Lane| turns || lane.wake(now).is_some_and(|at| at <= now);
+        let due: Vec<bool> = state.engine.lanes().iter().map(is_due).collect();
+        self.count(&mut state, |n| due[n].then_some(0));
+        let paused = |engine: &Engine| engine.lanes().iter().map(|lane| lane.paused(now).is_some()).collect::<Vec<_>>();
+        let before = paused(&state.engine);
+        let (parcels, done) = state.engine.step(now);
         self.outbox.done(&done);
+        for ((station, lane), before) in self.stations.iter().zip(state.engine.lanes()).zip(before) {
+            if let Some(paused) = lane.paused(now).filter(|_| !before) {
+                log::error!("{}: purges wait: {}", station.name, paused.why);
+            }
+        }
         parcels
     }
 
     pub(super) fn answered(&self, lane: usize, batch: u64, verdict: Verdict) {
         let mut state = self.state();
+        let paid = |state: &State| state.engine.lanes().get(lane).map_or(0, |lane| lane.tally().paid);
+        let before = paid(&state);
         let done = state.engine.answered(lane, batch, verdict, clock::now());
         self.outbox.done(&done);
+        let more = paid(&state) - before;
+        if more > 0 {
+            self.count(&mut state, |n| (n == lane).then_some(more));
+        }
         drop(state);
         self.news.notify_waiters();
     }
@@ -301,73 +338,8 @@ impl Purger {
     }
 }
 
-/// What was announced and has not been settled.
-#[derive(Debug)]
-pub struct Announced {
-    purger: Arc<Purger>,
-    /// The number of the first; `None`: the disk would not take them, so they are lost with the process.
-    first: Option<Id>,
-    keys: Vec<Arc<str>>,
-}
-
-impl Watch for Arc<Purger> {
-    type Notice = Announced;
-
-    async fn announce(&self, keys: &[Key]) -> Option<Announced> {
-        let keys: Vec<Arc<str>> =
-            keys.iter().filter(|key| self.concerns(key)).map(|key| Arc::from(key.as_str())).collect();
-        if keys.is_empty() {
-            return None;
-        }
-        let announced = self.note(keys);
-        if let Some(last) = announced.ids().last()
-            && let Err(err) = self.outbox.sync(last).await
-        {
-            log::error!("purges may not survive a power loss: {err}");
-        }
-        Some(announced)
-    }
-
-    async fn effect(&self, key: &Key) {
-        if self.sync.load(Ordering::Relaxed) && self.concerns(key) {
-            self.purged(key.as_str()).await;
-        }
-    }
-}
-
-impl Announced {
-    fn ids(&self) -> impl Iterator<Item = Id> {
-        let count = self.keys.len() as u64;
-        self.first.into_iter().flat_map(move |first| first..first + count)
-    }
-
-    fn end(&mut self, change: impl Fn(&str) -> Option<bool>) {
-        let mut ids = self.ids().collect::<Vec<_>>().into_iter();
-        for key in std::mem::take(&mut self.keys) {
-            self.purger.settled(ids.next(), &key, change(&key));
-        }
-        self.purger.poke.notify_one();
-    }
-}
-
-impl Notice for Announced {
-    fn settle(mut self, changes: Vec<Change>) {
-        // An edge may have fetched the old one just before it went; what is new had none.
-        let told = |change: &Change| match change {
-            Change::Written { key, old, .. } => (key.as_str().to_owned(), *old != Require::Absent),
-            Change::Deleted { key, .. } | Change::Unsure { key } => (key.as_str().to_owned(), true),
-        };
-        let all: HashMap<String, bool> = changes.iter().map(told).collect();
-        self.end(|key| all.get(key).copied());
-    }
-}
-
-impl Drop for Announced {
-    fn drop(&mut self) {
-        if !self.keys.is_empty() {
-            self.end(|_| Some(true));
-        }
-    }
+fn today() -> Day {
+    Day::of(clock::wall().sec)
 }
 
 #[cfg(test)]

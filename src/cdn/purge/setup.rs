@@ -7,8 +7,10 @@ use super::{
     urls::Urls,
     vendor::{
         Common, Vendor,
+        akamai::{Akamai, Network},
         bunny::Bunny,
         cloudflare::{Cloudflare, Plan},
+        cloudfront::{self, CloudFront},
         command::Command,
         digitalocean::DigitalOcean,
         edge::{Below, Edge},
@@ -25,12 +27,14 @@ use crate::{
 
 /// So many objects of one directory become the directory.
 const COLLAPSE_AT: usize = 50;
+/// The same where a directory costs as much as one of them.
+const COLLAPSE_PAID: usize = 10;
 /// A fetch that was under way while an object was replaced has ended by then.
 const REPURGE_AFTER: u64 = 5;
 
 const CLOUDFLARE_API: &str = "https://api.cloudflare.com/client/v4";
 
-const VENDORS: &str = "http, cloudflare, digitalocean, bunny, fastly, keycdn, webhook, command";
+const VENDORS: &str = "http, cloudflare, cloudfront, digitalocean, bunny, fastly, keycdn, akamai, webhook, command";
 
 /// Vendors that cannot be told what changed, or only in a way that helps nobody.
 const DEAF: [(&str, &str); 3] = [
@@ -121,7 +125,7 @@ fn common(cdn: &Cdn, prefix: &Prefix, public: &Mapper) -> Result<Common, String>
         urls: Urls::new(Mapper::new(prefix.clone(), bases), cdn.schemes),
         root: Arc::from(prefix.as_str()),
         hosts: cdn.hosts.unwrap_or(1),
-        collapse_at: cdn.collapse_at.unwrap_or(COLLAPSE_AT),
+        collapse_at: cdn.collapse_at.unwrap_or(if cdn.vendor == "cloudfront" { COLLAPSE_PAID } else { COLLAPSE_AT }),
         everything: cdn.everything,
         repurge_after: repurge_after.map(Duration::from_secs),
     })
@@ -179,6 +183,15 @@ fn service(cdn: &Cdn, place: &Place) -> Result<Vendor, String> {
                 queries: cdn.queries,
             })
         }
+        "cloudfront" => {
+            refuse(cdn, &["zone", "api", "queries", "hosts", "budget"])?;
+            Vendor::CloudFront(CloudFront {
+                api: api("https://cloudfront.amazonaws.com"),
+                distribution: zone(cdn)?,
+                queries: cdn.queries,
+                budget: cdn.budget.unwrap_or(cloudfront::FREE),
+            })
+        }
         "digitalocean" => {
             refuse(cdn, &["zone", "api", "hosts"])?;
             Vendor::DigitalOcean(DigitalOcean { api: api("https://api.digitalocean.com"), endpoint: zone(cdn)? })
@@ -194,6 +207,28 @@ fn service(cdn: &Cdn, place: &Place) -> Result<Vendor, String> {
         "keycdn" => {
             refuse(cdn, &["zone", "api", "hosts"])?;
             Vendor::KeyCdn(KeyCdn { api: api("https://api.keycdn.com"), zone: zone(cdn)? })
+        }
+        "akamai" => {
+            refuse(cdn, &["zone", "api", "schemes", "hosts", "network", "action"])?;
+            Vendor::Akamai(Akamai {
+                api: cdn.api.is_some().then(|| api("")),
+                network: match cdn.network.as_deref() {
+                    None | Some("production") => Network::Production,
+                    Some("staging") => Network::Staging,
+                    Some(other) => return Err(format!("network: expected production or staging, not {other}")),
+                },
+                delete: match cdn.action.as_deref() {
+                    None | Some("invalidate") => false,
+                    Some("delete") => true,
+                    Some(other) => return Err(format!("action: expected invalidate or delete, not {other}")),
+                },
+                cpcode: cdn
+                    .zone
+                    .as_ref()
+                    .map(|zone| zone.parse())
+                    .transpose()
+                    .map_err(|_| "zone: expected a CP code")?,
+            })
         }
         _ => return Err(format!("unknown vendor: expected one of {VENDORS}")),
     };
@@ -240,6 +275,9 @@ fn refuse(cdn: &Cdn, used: &[&str]) -> Result<(), String> {
         ("queries", cdn.queries),
         ("schemes", cdn.schemes),
         ("hosts", cdn.hosts.is_some()),
+        ("network", cdn.network.is_some()),
+        ("action", cdn.action.is_some()),
+        ("budget", cdn.budget.is_some()),
     ];
     match said.iter().find(|(name, is)| *is && !used.contains(name)) {
         Some((name, _)) => Err(format!("{name}: means nothing to this vendor")),
@@ -288,6 +326,24 @@ mod tests {
     }
 
     #[test]
+    fn where_purges_are_paid_for_a_budget_is_kept_and_directories_come_sooner() {
+        let text =
+            "[[cdn]]\nvendor = 'cloudfront'\nbase = 'https://a.example'\nzone = 'E1'\ntoken_env = 'T'\nhosts = 4\n";
+        let contract = |more: &str| {
+            let Station { vendor, common, .. } =
+                planned(&format!("{text}{more}"), Vec::new()).unwrap().remove(0).station;
+            vendor.contract(&common)
+        };
+        let usual = contract("");
+        assert_eq!(
+            (usual.budget, usual.collapse_at, usual.repurge_after),
+            (Some(250), 10, Some(Duration::from_secs(5)))
+        );
+        let own = contract("budget = 8000\ncollapse_at = 3\n");
+        assert_eq!((own.budget, own.collapse_at), (Some(2000), 3));
+    }
+
+    #[test]
     fn a_vendor_that_cannot_be_told_is_named_and_no_station() {
         let text = "[[cdn]]\nvendor = 'vultr'\nbase = 'https://a.example'\n";
         assert_eq!(plan(text).unwrap(), [""; 0]);
@@ -305,6 +361,14 @@ mod tests {
             (format!("vendor = 'cloudflare'\n{base}\nzone = 'a/b'\ntoken_env = 'T'"), "zone: expected"),
             (format!("vendor = 'cloudflare'\n{base}\nzone = 'a'"), "expected token_file"),
             (format!("vendor = 'akamia'\n{base}"), "unknown vendor"),
+            (format!("vendor = 'cloudfront'\n{base}\ntoken_env = 'T'"), "zone: expected"),
+            (format!("vendor = 'cloudfront'\n{base}\nzone = 'E1'"), "expected token_file"),
+            (format!("vendor = 'cloudfront'\n{base}\nzone = 'E1'\norigins = 'https://a'"), "origins: means nothing"),
+            (format!("vendor = 'cloudflare'\n{base}\nzone = 'a'\nbudget = 5"), "budget: means nothing"),
+            (format!("vendor = 'akamai'\n{base}\nnetwork = 'test'"), "network: expected"),
+            (format!("vendor = 'akamai'\n{base}\naction = 'drop'"), "action: expected"),
+            (format!("vendor = 'akamai'\n{base}\nzone = 'x'\ntoken_env = 'T'"), "expected a CP code"),
+            (format!("vendor = 'akamai'\n{base}"), "expected token_file"),
             (format!("vendor = 'command'\n{base}\ncommand = 'purge'"), "expected command"),
             (format!("vendor = 'webhook'\n{base}\napi = 'http://a'\ncommand = '/purge'"), "command: means nothing"),
         ] {

@@ -70,6 +70,8 @@ pub struct Weight {
 pub struct Contract {
     /// Items of a request, at most.
     pub batch: usize,
+    /// The same of directories, where it is less.
+    pub below: usize,
     /// Bytes of a request's list, at most.
     pub bytes: usize,
     /// In the form that is sent.
@@ -78,6 +80,8 @@ pub struct Contract {
     pub variants: usize,
     /// It can purge all below a directory.
     pub prefixes: bool,
+    /// It can purge all that it has; who can purge directories can.
+    pub whole: bool,
     /// It can purge what has a tag.
     pub tags: bool,
     /// Objects and directories may go in one request.
@@ -112,9 +116,15 @@ impl Contract {
     pub fn can(&self, target: &Target) -> bool {
         match target {
             Target::Object(_) => true,
-            Target::Below(_) | Target::Everything => self.prefixes,
+            Target::Below(_) => self.prefixes,
+            Target::Everything => self.prefixes || self.whole,
             Target::Tag(_) => self.tags,
         }
+    }
+
+    /// Items of a request of that class, at most.
+    pub fn most(&self, class: Class) -> usize {
+        if class == Class::Prefixes { self.batch.min(self.below) } else { self.batch }
     }
 
     pub fn weight(&self, target: &Target) -> Weight {

@@ -1,6 +1,25 @@
 //! Under which URLs an edge may have an object, in the form in which a vendor wants to hear of them.
 
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+
 use crate::{cdn::url::Mapper, model::key::Key};
+
+/// Of what is encoded already: no percent sign.
+const UNSAFE: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'<')
+    .add(b'>')
+    .add(b'#')
+    .add(b'{')
+    .add(b'}')
+    .add(b'|')
+    .add(b'\\')
+    .add(b'^')
+    .add(b'[')
+    .add(b']')
+    .add(b'`')
+    .add(b'*');
 
 /// How much of a URL a vendor wants.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -11,6 +30,9 @@ pub enum Form {
     Host,
     /// The path, with its slash.
     Path,
+    /// The same with what RFC 1738 calls unsafe encoded, and stars, which would stand for anything. A `~`, which is unsafe
+    /// there and is not in RFC 3986, both ways.
+    Unsafe,
 }
 
 /// The public side of a mount.
@@ -61,6 +83,11 @@ impl Urls {
                 Form::Whole => add(url),
                 Form::Host => add(format!("{host}{path}")),
                 Form::Path => add(path.to_owned()),
+                Form::Unsafe => {
+                    let path = utf8_percent_encode(path, UNSAFE).to_string();
+                    add(path.replace('~', "%7E"));
+                    add(path);
+                }
             }
         }
         all
@@ -91,6 +118,9 @@ mod tests {
         assert_eq!(urls.of("site/x"), expect);
         assert_eq!(urls.formed(Form::Host).of("site/x"), ["a.example/media/x", "b.example/site/x"]);
         assert_eq!(urls.formed(Form::Path).below("site/d/"), ["/media/d/", "/site/d/"]);
+        let unsafe_ones = urls.formed(Form::Unsafe).of("site/[~*]");
+        assert_eq!(unsafe_ones[..2], ["/media/%5B%7E%2A%5D", "/media/%5B~%2A%5D"]);
+        assert_eq!(unsafe_ones.len(), 4, "{unsafe_ones:?}");
         let both = Urls { schemes: true, ..urls }.of("site/x");
         assert_eq!(both.len(), 4);
         assert!(both.contains(&"http://b.example/site/x".to_owned()));

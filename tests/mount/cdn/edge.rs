@@ -1,8 +1,8 @@
 //! A cache before a bucket that everybody may read, which forgets nothing by itself: a stale answer stays stale until it
-//! is purged. With the interfaces of two vendors, held to what these publish.
+//! is purged. With the interfaces of several vendors, held to what these publish.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     io::{self, BufRead as _, BufReader, Read as _, Write as _},
     net::{TcpListener, TcpStream},
     sync::{Arc, Mutex, MutexGuard},
@@ -11,6 +11,8 @@ use std::{
 };
 
 use serde_json::Value;
+
+use super::signed;
 
 /// Zone and token of the API.
 pub(super) const ZONE: &str = "0123456789abcdef0123456789abcdef";
@@ -54,12 +56,15 @@ struct Shared {
 }
 
 #[derive(Debug, Default)]
-struct State {
+pub(super) struct State {
     /// By host, path with its query, and `Origin`: what Cloudflare's default key is made of.
     kept: HashMap<(String, String), Answer>,
     broken: Option<Broken>,
     tokens: Option<(f64, Instant)>,
     calls: Vec<String>,
+    /// Of invalidations: what was in them.
+    pub(super) references: HashMap<String, Vec<String>>,
+    pub(super) nonces: HashSet<String>,
 }
 
 /// A request as it came.
@@ -132,6 +137,12 @@ impl Edge {
                 (Some(Broken::Fails), _) => (500, String::new(), b"try again".to_vec()),
                 (Some(Broken::Forbids), _) => (403, String::new(), b"{\"success\":false}".to_vec()),
                 (_, "PURGE") => self.purge(&asked),
+                (_, "POST") if asked.target.starts_with("/2020-05-31/") => {
+                    signed::cloudfront(&asked, &mut self.state())
+                }
+                (_, "POST") if asked.target.starts_with("/ccu/") => {
+                    signed::akamai(&asked, &mut self.state(), &self.0.address)
+                }
                 (_, "POST") => self.api(&asked),
                 _ => (405, String::new(), Vec::new()),
             };
@@ -199,19 +210,24 @@ impl Edge {
 }
 
 impl State {
-    fn note(&mut self, call: String) {
+    pub(super) fn note(&mut self, call: String) {
         if self.calls.len() < LOG_MAX {
             self.calls.push(call);
         }
     }
 
     /// Takes a token.
-    fn may(&mut self) -> bool {
+    pub(super) fn may(&mut self) -> bool {
         let now = originfs::clock::now();
         let (left, at) = self.tokens.unwrap_or((BURST, now));
         let left = (left + (now - at).as_secs_f64() * RATE).min(BURST);
         self.tokens = Some((if left >= 1.0 { left - 1.0 } else { left }, now));
         left >= 1.0
+    }
+
+    /// All variants of what has one of these paths, with their queries.
+    pub(super) fn forget(&mut self, gone: impl Fn(&str) -> bool) {
+        self.kept.retain(|(target, _), _| !gone(target));
     }
 
     /// One URL, as it is, with one `Origin` or none: other variants stay.

@@ -121,7 +121,7 @@ impl Queue {
                 continue;
             }
             let weight = contract.weight(&waiting.target);
-            let fits = items + weight.items <= contract.batch && bytes + weight.bytes <= contract.bytes;
+            let fits = items + weight.items <= contract.most(class) && bytes + weight.bytes <= contract.bytes;
             if !places.is_empty() && !fits {
                 break;
             }

@@ -17,10 +17,12 @@ fn urls() -> Urls {
 fn contract() -> Contract {
     Contract {
         batch: 3,
+        below: usize::MAX,
         bytes: usize::MAX,
         urls: urls(),
         variants: 1,
         prefixes: true,
+        whole: false,
         tags: false,
         mixed: false,
         collapse_at: 5,

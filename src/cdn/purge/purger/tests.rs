@@ -12,7 +12,9 @@ use crate::{
             urls::Urls,
             vendor::{
                 Request, Response, Secret,
+                cloudfront::CloudFront,
                 edge::{Below, Edge},
+                sign::Stamp,
             },
         },
         url::{Base, Family, Mapper},
@@ -20,6 +22,10 @@ use crate::{
     model::{
         key::Prefix,
         version::{ETag, Version},
+    },
+    store::{
+        Require,
+        watched::{Change, Notice as _, Watch as _},
     },
 };
 
@@ -65,6 +71,8 @@ fn station() -> Station {
 struct Always {
     status: std::sync::atomic::AtomicU16,
     seen: Mutex<Vec<String>>,
+    secret: Mutex<String>,
+    stamps: AtomicU32,
 }
 
 impl Outside for Always {
@@ -82,7 +90,11 @@ impl Outside for Always {
     }
 
     fn secret(&self, _: usize) -> Result<Secret, String> {
-        Ok(Secret::default())
+        Ok(Secret::new(&self.secret.lock().unwrap()))
+    }
+
+    fn stamp(&self) -> Stamp {
+        Stamp { seconds: clock::wall().sec, nonce: u128::from(self.stamps.fetch_add(1, Ordering::Relaxed)) }
     }
 }
 
@@ -186,6 +198,55 @@ async fn a_dead_edge_keeps_its_purges() {
     drained(&purger).await;
     assert_eq!(purger.pending(), 0);
     run.abort();
+}
+
+#[tokio::test]
+async fn a_budget_is_of_the_month_whoever_spends_it() {
+    let dir = Dir::new();
+    let edge = station();
+    let api = "https://cloudfront.amazonaws.com".to_owned();
+    let vendor = Vendor::CloudFront(CloudFront { api, distribution: "E1".to_owned(), queries: false, budget: 3 });
+    let paying = Station { name: "cloudfront".to_owned(), vendor, common: edge.common.clone() };
+    let open = |outbox: &str| {
+        // The edge costs nothing, and does not wait for the other.
+        Purger::open(&dir.0.join(outbox), "site/", vec![edge.clone(), paying.clone()], 1).unwrap()
+    };
+    let outside = always(201);
+    *outside.secret.lock().unwrap() = "aws_access_key_id = A\naws_secret_access_key = B".to_owned();
+    let paid = |purger: &Purger| purger.look(|lanes| lanes[1].tally().paid);
+    let mount = open("purges");
+    let run = tokio::spawn(driver::run(Arc::clone(&mount), Arc::clone(&outside)));
+    mount.announce(&[key("site/a"), key("site/b")]).await.unwrap().settle(vec![written("site/a"), written("site/b")]);
+    drained(&mount).await;
+    assert_eq!(paid(&mount), 2);
+    run.abort();
+    // A command on the same host, and then more than there is money for.
+    let command = open("purges.headers");
+    assert_eq!(paid(&command), 2);
+    let run = tokio::spawn(driver::run(Arc::clone(&command), Arc::clone(&outside)));
+    for name in ["site/c", "site/d"] {
+        let calls = outside.seen.lock().unwrap().len();
+        command.announce(&[key(name)]).await.unwrap().settle(vec![written(name)]);
+        while outside.seen.lock().unwrap().len() <= calls + usize::from(name == "site/c") {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+    let paused = |purger: &Purger| purger.look(|lanes| lanes[1].paused(clock::now()).map(|paused| paused.why.clone()));
+    while paused(&command).is_none() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(paused(&command).unwrap().contains("budget"));
+    assert_eq!((paid(&command), command.pending()), (3, 1));
+    run.abort();
+    // The mount lived on, and hears of it before it spends more.
+    let run = tokio::spawn(driver::run(Arc::clone(&mount), Arc::clone(&outside)));
+    mount.announce(&[key("site/e")]).await.unwrap().settle(vec![written("site/e")]);
+    while paused(&mount).is_none() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!((paid(&mount), mount.pending()), (3, 1));
+    run.abort();
+    assert_eq!(paid(&open("purges")), 3);
 }
 
 #[tokio::test]

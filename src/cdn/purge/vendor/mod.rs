@@ -1,15 +1,21 @@
-//! Those who are asked to purge, each as two pure functions: the requests of a batch, and what an answer means.
+//! Those who are asked to purge, each as pure functions: the requests of a batch, their signature where there is one, and
+//! what an answer means.
 
+pub mod akamai;
 pub mod bunny;
 pub mod cloudflare;
+pub mod cloudfront;
 pub mod command;
 pub mod digitalocean;
 pub mod edge;
 pub mod fastly;
 pub mod keycdn;
+pub mod sign;
 pub mod webhook;
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+
+use sign::Stamp;
 
 use super::{
     rate::Rate,
@@ -91,10 +97,12 @@ impl Common {
     fn contract(&self) -> Contract {
         Contract {
             batch: 1,
+            below: usize::MAX,
             bytes: usize::MAX,
             urls: self.urls.clone(),
             variants: 1,
             prefixes: false,
+            whole: false,
             tags: false,
             mixed: false,
             collapse_at: self.collapse_at,
@@ -118,10 +126,12 @@ impl Common {
 pub enum Vendor {
     Edge(edge::Edge),
     Cloudflare(cloudflare::Cloudflare),
+    CloudFront(cloudfront::CloudFront),
     DigitalOcean(digitalocean::DigitalOcean),
     Bunny(bunny::Bunny),
     Fastly(fastly::Fastly),
     KeyCdn(keycdn::KeyCdn),
+    Akamai(akamai::Akamai),
     Webhook(webhook::Webhook),
     Command(command::Command),
 }
@@ -131,10 +141,12 @@ impl Vendor {
         match self {
             Self::Edge(vendor) => vendor.contract(common),
             Self::Cloudflare(vendor) => vendor.contract(common),
+            Self::CloudFront(vendor) => vendor.contract(common),
             Self::DigitalOcean(_) => digitalocean::DigitalOcean::contract(common),
             Self::Bunny(vendor) => vendor.contract(common),
             Self::Fastly(vendor) => vendor.contract(common),
             Self::KeyCdn(_) => keycdn::KeyCdn::contract(common),
+            Self::Akamai(vendor) => vendor.contract(common),
             Self::Webhook(_) => webhook::Webhook::contract(common),
             Self::Command(_) => command::Command::contract(common),
         }
@@ -145,12 +157,33 @@ impl Vendor {
         match self {
             Self::Edge(vendor) => vendor.requests(common, batch, secret),
             Self::Cloudflare(vendor) => vendor.requests(common, batch, secret),
+            Self::CloudFront(vendor) => vendor.requests(common, batch),
             Self::DigitalOcean(vendor) => vendor.requests(common, batch, secret),
             Self::Bunny(vendor) => vendor.requests(common, batch, secret),
             Self::Fastly(vendor) => vendor.requests(common, batch, secret),
             Self::KeyCdn(vendor) => vendor.requests(common, batch, secret),
+            Self::Akamai(vendor) => vendor.requests(common, batch),
             Self::Webhook(vendor) => vendor.requests(common, batch, secret),
             Self::Command(_) => Vec::new(),
+        }
+    }
+
+    /// A request as it is sent now, at `stamp`, which is of this one alone. It is not kept for later: vendors
+    /// that want a signature take it for half a minute. Fails, in one line and without secrets, if the secret is not
+    /// what the vendor hands out.
+    pub fn signed(&self, request: Request, secret: &Secret, stamp: Stamp) -> Result<Request, String> {
+        match self {
+            Self::CloudFront(_) => cloudfront::signed(request, secret, stamp),
+            Self::Akamai(_) => akamai::signed(request, secret, stamp),
+            _ => Ok(request),
+        }
+    }
+
+    /// The name under which it is counted what a month's purges cost. `None`: they cost nothing.
+    pub fn account(&self) -> Option<String> {
+        match self {
+            Self::CloudFront(vendor) => Some(format!("cloudfront {}", vendor.distribution)),
+            _ => None,
         }
     }
 
@@ -158,8 +191,10 @@ impl Vendor {
         match self {
             Self::Edge(_) => edge::verdict(response),
             Self::Cloudflare(_) => cloudflare::verdict(response),
+            Self::CloudFront(_) => cloudfront::verdict(response),
             Self::Fastly(_) => fastly::verdict(response),
             Self::KeyCdn(_) => keycdn::verdict(response),
+            Self::Akamai(_) => akamai::verdict(response),
             Self::Command(_) => command::verdict(response),
             Self::DigitalOcean(_) | Self::Bunny(_) | Self::Webhook(_) => by_status(response),
         }

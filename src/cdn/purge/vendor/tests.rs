@@ -1,5 +1,9 @@
 //! What vendors publish, as requests and answers to the letter.
 
+mod akamai;
+mod cloudfront;
+mod drive;
+
 use super::*;
 use crate::{
     cdn::{
@@ -48,7 +52,7 @@ fn sent(vendor: &Vendor, targets: &[Target]) -> Vec<String> {
     assert!(targets.iter().all(|target| contract.class(target) == class && contract.can(target)));
     let requests = vendor.requests(&common, &batch(class, targets), &Secret::new("secret\n"));
     let items = targets.iter().map(|target| contract.weight(target).items).sum::<usize>();
-    assert!(requests.len() <= items.div_ceil(contract.batch), "more requests than are paid for");
+    assert!(requests.len() <= items.div_ceil(contract.most(class)), "more requests than are paid for");
     for request in &requests {
         assert!(!format!("{request:?}").contains("secret"));
     }
