@@ -22,6 +22,7 @@ mod giant;
 mod harness;
 mod large;
 mod local;
+mod manifest;
 mod mounting;
 mod names;
 mod outage;
