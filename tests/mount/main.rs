@@ -10,6 +10,7 @@ mod apps;
 mod attributes;
 mod cdn;
 mod coherence;
+mod cold;
 mod cost;
 mod directories;
 mod doctor;
