@@ -28,8 +28,19 @@ pub struct Listing {
     pub hidden: u64,
     /// All pages are here: what is not, is not there.
     whole: bool,
+    /// Where the pages that are not here begin.
+    rest: Option<Rest>,
     /// Names that this host changed without knowing how it ended.
     unsure: BTreeSet<Name>,
+}
+
+/// Where a listing goes on.
+#[derive(Clone, Debug)]
+struct Rest {
+    /// For the bucket.
+    token: String,
+    /// The last key of the pages so far; of a directory, with its slash.
+    last: Key,
 }
 
 /// What is at a name, as far as listings tell: a symlink is a file.
@@ -43,7 +54,16 @@ pub enum Is {
 impl Listing {
     /// Nothing yet; to be filled with the pages of the directory.
     pub fn new(asked: Instant, wall: i64) -> Self {
-        Self { asked, wall, names: BTreeMap::new(), marker: None, hidden: 0, whole: false, unsure: BTreeSet::new() }
+        Self {
+            asked,
+            wall,
+            names: BTreeMap::new(),
+            marker: None,
+            hidden: 0,
+            whole: false,
+            rest: None,
+            unsure: BTreeSet::new(),
+        }
     }
 
     /// A directory that was just made, and is as empty as it was absent before.
@@ -53,6 +73,7 @@ impl Listing {
 
     /// Takes the next page of the directory whose keys begin with `prefix`.
     pub fn add(&mut self, prefix: &Key, page: Page) {
+        let last = page.entries.last().map(|entry| &entry.key).max(page.prefixes.last()).cloned();
         for entry in page.entries {
             if entry.key == *prefix {
                 self.marker = Some(entry.version);
@@ -71,6 +92,22 @@ impl Listing {
             }
         }
         self.whole = page.next.is_none();
+        // A page without keys has the end of the one before.
+        let last = last.or_else(|| self.rest.take().map(|rest| rest.last));
+        self.rest = page.next.zip(last).map(|(token, last)| Rest { token, last });
+    }
+
+    /// The pages so far of a directory whose keys begin with `prefix`, and what to ask for the next one; `None` where
+    /// nothing is missing, or nobody knows how to go on. What this host changed behind their end is left to the pages
+    /// that tell of it.
+    pub fn resume(&self, prefix: &Key) -> Option<(Self, String)> {
+        let Rest { token, last } = self.rest.clone().filter(|_| self.unsure.is_empty())?;
+        let mut listing = self.clone();
+        listing.names.retain(|name, version| {
+            let slash = if version.is_none() { "/" } else { "" };
+            format!("{}{}{slash}", prefix.as_str(), name.as_str()).as_str() <= last.as_str()
+        });
+        Some((listing, token))
     }
 
     /// There is no such directory.
@@ -86,6 +123,11 @@ impl Listing {
     /// To list it takes more than one request.
     pub fn is_long(&self) -> bool {
         !self.whole || self.names.len() >= usize::from(PAGE_MAX)
+    }
+
+    /// There is more, and the bucket can be asked for it.
+    pub fn has_rest(&self) -> bool {
+        self.rest.is_some()
     }
 
     /// It has all pages of a directory that still has more than the one in `other`.
@@ -122,4 +164,53 @@ impl Listing {
 
 fn name_below(prefix: &Key, key: &str) -> Option<Name> {
     Name::from_key(key.strip_prefix(prefix.as_str())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{model::version::ETag, store::Entry};
+
+    fn page(files: &[&str], dirs: &[&str], next: Option<&str>) -> Page {
+        let version = Version { etag: ETag::new("\"x\""), modified: Some(1), size: 1 };
+        let entry = |name: &&str| Entry { key: Key::new(&format!("d/{name}")), version: version.clone() };
+        Page {
+            entries: files.iter().map(entry).collect(),
+            prefixes: dirs.iter().map(|name| Key::new(&format!("d/{name}/"))).collect(),
+            next: next.map(str::to_owned),
+        }
+    }
+
+    fn names(listing: &Listing) -> Vec<&str> {
+        listing.names.keys().map(Name::as_str).collect()
+    }
+
+    #[test]
+    fn a_listing_goes_on_where_its_pages_end() {
+        let (dir, mut listing) = (Key::new("d/"), Listing::new(crate::clock::now(), 0));
+        listing.add(&dir, page(&["a", "c"], &["b"], Some("2")));
+        let name = |text: &str| Name::from_key(text).unwrap();
+        listing.set(name("c"), Some(Is::Absent));
+        listing.set(name("ab"), Some(Is::Dir));
+        listing.set(name("z"), Some(Is::Dir));
+        let (mut more, token) = listing.resume(&dir).unwrap();
+        assert_eq!((names(&more), token.as_str()), (vec!["a", "ab", "b"], "2"), "z is for the next page to tell");
+        more.add(&dir, page(&[], &[], Some("3")));
+        let (mut more, token) = more.resume(&dir).unwrap();
+        assert_eq!(token, "3", "a page may be empty");
+        more.add(&dir, page(&["d"], &["c"], None));
+        assert_eq!(names(&more), ["a", "ab", "b", "c", "d"]);
+        assert!(more.is_whole() && !more.has_rest() && more.resume(&dir).is_none());
+        listing.set(name("a"), None);
+        assert!(listing.resume(&dir).is_none(), "what is unsure is asked for again");
+    }
+
+    #[test]
+    fn a_directory_sorts_with_its_slash() {
+        let (dir, mut listing) = (Key::new("d/"), Listing::new(crate::clock::now(), 0));
+        // As keys, "a-b" is before "a/", as names after "a".
+        listing.add(&dir, page(&["a-b"], &[], Some("2")));
+        listing.set(Name::from_key("a").unwrap(), Some(Is::Dir));
+        assert_eq!(names(&listing.resume(&dir).unwrap().0), ["a-b"]);
+    }
 }

@@ -15,7 +15,10 @@ use std::{
 use lru::LruCache;
 
 use super::listing::{Is, Listing};
-use crate::model::key::{Key, Name};
+use crate::model::{
+    key::{Key, Name},
+    version::Version,
+};
 
 /// Names of all views together, and one for each view; the views that were not used for longest go first. At ~200
 /// bytes each, 10 MiB.
@@ -44,6 +47,8 @@ struct Overlay {
     dir: Key,
     /// Changes that ended since the request was sent.
     changes: HashMap<Name, Option<Is>>,
+    /// The marker that the directory got since.
+    marker: Option<Version>,
     /// More changed than can be told by name.
     void: bool,
 }
@@ -76,7 +81,7 @@ impl Views {
         let mut state = self.state();
         let number = state.next;
         state.next += 1;
-        state.asking.insert(number, Overlay { dir: dir.clone(), changes: HashMap::new(), void: false });
+        state.asking.insert(number, Overlay { dir: dir.clone(), changes: HashMap::new(), marker: None, void: false });
         Asking { views: Arc::clone(self), number }
     }
 
@@ -106,6 +111,15 @@ impl Views {
         self.state().put(dir.clone(), Arc::new(listing));
     }
 
+    /// `dir`, which was there without, has a marker now.
+    pub fn marked(&self, dir: &Key, marker: &Version) {
+        let mut state = self.state();
+        for overlay in state.asking.values_mut().filter(|overlay| overlay.dir == *dir) {
+            overlay.marker = Some(marker.clone());
+        }
+        state.change(dir, |listing| listing.marker = Some(marker.clone()));
+    }
+
     /// `dir` is gone, or everything below it is something else.
     pub fn forget(&self, dir: &Key) {
         let below = dir.marker();
@@ -131,6 +145,7 @@ impl Asking {
         for (name, is) in overlay.changes {
             listing.set(name, is);
         }
+        listing.marker = overlay.marker.or(listing.marker);
         let listing = Arc::new(listing);
         if overlay.void {
             return listing;
@@ -197,7 +212,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        model::version::{ETag, Version},
+        model::version::ETag,
         store::{Entry, Page},
     };
 
@@ -241,6 +256,18 @@ mod tests {
         assert_eq!(is(&views, "site/d/new"), Some(Is::File(version(2))));
         assert_eq!(is(&views, "site/d/failed"), None);
         assert_eq!(is(&views, "site/d/other"), Some(Is::Absent));
+    }
+
+    #[test]
+    fn a_directory_that_was_marked_outlives_its_last_name() {
+        let (views, now) = (views(), crate::clock::now());
+        ask(&views, "site/d", listing("site/d", now, 1, None));
+        let asking = views.begin(&Key::new("site/d"));
+        views.marked(&Key::new("site/d"), &version(0));
+        views.set(&Key::new("site/d/f00000"), Some(Is::Absent));
+        assert!(!views.get(&Key::new("site/d")).unwrap().is_nothing());
+        let seen = asking.end(listing("site/d", now, 1, None));
+        assert!(seen.names.is_empty() && !seen.is_nothing(), "it was asked for before");
     }
 
     #[test]

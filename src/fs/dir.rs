@@ -125,12 +125,16 @@ impl<S: Store> Fs<S> {
     pub(super) async fn listing(&self, dir: &Key, since: Option<Instant>) -> Result<Arc<Listing>> {
         let asked = |view: &Arc<Listing>| since.is_some_and(|since| view.asked >= since);
         let view = self.line.young(dir, clock::now()).or_else(|| self.views.get(dir).filter(asked));
-        if let Some(view) = view.filter(|view| view.is_whole()) {
-            self.tell_hidden(dir, &view);
-            return Ok(view);
-        }
         let (line, asking) = (self.line.clone(), dir.clone());
-        let listing = self.lists.ask(dir.clone(), move || async move { line.list(&asking, usize::MAX).await }).await?;
+        let listing = match view {
+            Some(view) if view.is_whole() => view,
+            // Whoever shares this has seen the same beginning.
+            Some(view) if view.has_rest() => {
+                let begun = (dir.clone(), view.asked);
+                self.rests.ask(begun, move || async move { line.rest(&asking, &view, usize::MAX).await }).await?
+            }
+            _ => self.lists.ask(dir.clone(), move || async move { line.list(&asking, usize::MAX).await }).await?,
+        };
         self.tell_hidden(dir, &listing);
         Ok(listing)
     }

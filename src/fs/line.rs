@@ -14,7 +14,7 @@ use crate::{
         batch::Batches,
         listing::{Is, Listing},
         serves,
-        views::{Views, place},
+        views::{Asking, Views, place},
     },
     model::{
         key::{CONTROL, Key, Name},
@@ -67,9 +67,31 @@ impl<S: Store> Line<S> {
 
     /// A directory, up to so many pages of it.
     pub(super) async fn list(&self, dir: &Key, pages: usize) -> Result<Arc<Listing>> {
-        let (prefix, asking) = (dir.marker(), self.views.begin(dir));
-        let mut listing = Listing::new(clock::now(), clock::wall().sec);
-        let mut token = None;
+        let asking = self.views.begin(dir);
+        self.go_on(dir, asking, (Listing::new(clock::now(), clock::wall().sec), None), pages).await
+    }
+
+    /// Up to so many pages after those that are in `begun`, a view of the directory that began young enough.
+    pub(super) async fn rest(&self, dir: &Key, begun: &Listing, pages: usize) -> Result<Arc<Listing>> {
+        let asking = self.views.begin(dir);
+        // As it is now: with what this host changed, and what somebody else who went on has got.
+        match self.views.get(dir).filter(|view| view.asked == begun.asked) {
+            Some(view) if view.is_whole() => Ok(view),
+            view => match view.and_then(|view| view.resume(&dir.marker())) {
+                Some((listing, token)) => self.go_on(dir, asking, (listing, Some(token)), pages).await,
+                None => self.list(dir, pages).await,
+            },
+        }
+    }
+
+    async fn go_on(
+        &self,
+        dir: &Key,
+        asking: Asking,
+        (mut listing, mut token): (Listing, Option<String>),
+        pages: usize,
+    ) -> Result<Arc<Listing>> {
+        let prefix = dir.marker();
         for _ in 0..pages {
             let below = prefix.as_str().to_owned();
             let list = List { prefix: below, delimiter: true, token: token.take(), ..List::default() };
@@ -152,6 +174,13 @@ impl<S: Store> Line<S> {
     async fn dir_at(&self, key: &Key, known: Option<&Version>) -> Result<Seen> {
         let (marker, empty) = if self.wants_page(key) {
             let page = self.page(key).await?;
+            let is_new = page.marker.as_ref().is_some_and(|marker| known.is_none_or(|known| !marker.same(known)));
+            if page.has_rest() && is_new {
+                // Whoever wants to list it need not wait for the second page after the marker.
+                let (dir, rest) = tokio::join!(self.marker_at(key), self.rest(key, &page, 1));
+                drop(rest);
+                return dir;
+            }
             (page.marker.clone(), page.is_nothing())
         } else {
             let marker = key.marker();

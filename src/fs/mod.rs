@@ -68,6 +68,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
         mpsc,
     },
+    time::Instant,
 };
 
 pub use self::{
@@ -117,6 +118,8 @@ struct Payload {
     pages: Option<Version>,
     /// It lives in the local store; the bucket does not know it.
     own: bool,
+    /// Of an implicit directory: how often it was listed because a name below it went.
+    listed: u8,
 }
 
 /// One mounted tree.
@@ -129,6 +132,8 @@ pub struct Fs<S: Store> {
     handles: Handles,
     looks: Batches<Key, Answer>,
     lists: Batches<Key, Arc<Listing>>,
+    /// Listings that go on, by the moment when they began.
+    rests: Batches<(Key, Instant), Arc<Listing>>,
     line: Line<S>,
     crowds: Crowds,
     ahead: Ahead,
@@ -199,6 +204,7 @@ impl<S: Store> Fs<S> {
             handles: Handles::new(begun()),
             looks: Batches::default(),
             lists: Batches::default(),
+            rests: Batches::default(),
             line,
             crowds: Crowds::default(),
             ahead: Ahead::new(),
@@ -279,7 +285,7 @@ impl<S: Store> Fs<S> {
 
 impl Payload {
     fn new(known: Known) -> Self {
-        Self { known, file: None, pages: None, own: false }
+        Self { known, file: None, pages: None, own: false, listed: 0 }
     }
 
     /// Whether this host has what the bucket has not: it answers by itself.

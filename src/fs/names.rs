@@ -31,6 +31,9 @@ use crate::{
 
 /// The longest target of a symlink in bytes (`PATH_MAX` less its NUL).
 const TARGET_MAX: usize = 4095;
+/// Names that go from an implicit directory before it gets a marker in any case. Each of them costs a LIST, the marker one
+/// PUT: whoever removes more is removing a tree.
+const LISTED_MAX: u8 = 3;
 
 impl<S: Store> Fs<S> {
     /// `mode`: permission bits after the umask.
@@ -209,25 +212,30 @@ impl<S: Store> Fs<S> {
         if page.entries.iter().any(|entry| entry.key != marker) { Err(Error::NotEmpty) } else { Ok(()) }
     }
 
-    /// Before the last key below an implicit directory goes: writes the marker, or the directory would go with it.
+    /// Before the last key below an implicit directory goes: writes the marker, or the directory would go with it. Also
+    /// after a few others went, so that a tree that is removed does not cost a LIST for each of its names.
     pub(super) async fn keep_parent(&self, parent: NodeId, going: &Key) -> Result<()> {
-        let dir = {
-            let tree = self.tree();
-            let marked = tree.get(parent).is_some_and(|node| node.payload.known.version.is_some());
-            if parent == NodeId::ROOT || marked {
+        let (dir, listed) = {
+            let mut tree = self.tree();
+            let dir = tree.key(parent).ok_or(Error::Stale)?;
+            let Some(node) = tree.get_mut(parent) else { return Ok(()) };
+            if parent == NodeId::ROOT || node.payload.known.version.is_some() {
                 return Ok(());
             }
-            tree.key(parent).ok_or(Error::Stale)?
+            node.payload.listed = node.payload.listed.saturating_add(1);
+            (dir, node.payload.listed)
         };
         let marker = dir.marker();
         let list = List { prefix: marker.as_str().to_owned(), max: 3, ..List::default() };
         let page = self.store.list(list).await?;
-        if page.entries.iter().any(|entry| entry.key != *going) {
+        let is_marked = page.entries.iter().any(|entry| entry.key == marker);
+        if is_marked || listed <= LISTED_MAX && page.entries.iter().any(|entry| entry.key != *going) {
             return Ok(());
         }
         let attr = self.tree().get(parent).map(|node| node.payload.known.attr).ok_or(Error::Stale)?;
         let headers = known::new_headers(&self.options, &marker, &attr, b"");
         let version = self.store.put(&marker, Bytes::new(), &headers, Require::Anything).await?;
+        self.views.marked(&dir, &version);
         if let Some(node) = self.tree().get_mut(parent) {
             node.payload.known.version = Some(version);
         }
