@@ -3,6 +3,7 @@
 
 pub mod active;
 pub mod content_type;
+pub mod manifest;
 pub mod outage;
 pub mod policy;
 pub mod purge;

@@ -1,5 +1,7 @@
 //! `originfs cost`.
 
+mod ttl;
+
 use std::{
     fs,
     io::{ErrorKind, Write},
@@ -14,11 +16,12 @@ use crate::{
     cost::{
         bill::{self, Bill, Month},
         day::Day,
-        ledger::{self, Ledger},
+        ledger::{self, Ledger, Usage},
         price::{Price, prices, vendor_of},
     },
     telemetry::control,
 };
+use ttl::Ttl;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct CostArgs {
@@ -33,6 +36,9 @@ pub(super) struct CostArgs {
     /// What the bucket holds, such as 120G; storage is left out without it
     #[arg(long, value_name = "SIZE", value_parser = size)]
     stored: Option<u64>,
+    /// Show how long caches may keep files, by how soon they were replaced so far
+    #[arg(long)]
+    ttl: bool,
     /// For programs
     #[arg(long)]
     json: bool,
@@ -52,6 +58,9 @@ struct Told<'a> {
     prices_from: &'a str,
     #[serde(flatten)]
     month: Month,
+    /// `None`: nobody asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ttl: Option<Ttl>,
 }
 
 pub(super) fn command(command: &CostArgs, out: &mut impl Write) -> Result<(), Failure> {
@@ -67,13 +76,15 @@ pub(super) fn command(command: &CostArgs, out: &mut impl Write) -> Result<(), Fa
     let price = price(command.prices.as_deref(), vendor)?;
     let path = Path::new(&mount.cache.dir).join(ledger::FILE);
     let ledger = Ledger::load(&path).map_err(|err| Failure::system(format!("{}: {err}", path.display())))?;
+    let today = Day::of(clock::wall().sec);
     let told = Told {
         mountpoint: &mount.mount.mountpoint,
         source: &mount.mount.source,
         vendor: &price.name,
         prices_of: &price.date,
         prices_from: &price.source,
-        month: bill::month(&ledger, Day::of(clock::wall().sec), command.stored, &price),
+        month: bill::month(&ledger, today, command.stored, &price),
+        ttl: command.ttl.then(|| ttl::known(Path::new(&mount.cache.dir), today, &mount.purging)).transpose()?,
     };
     let text = if command.json { serde_json::to_string_pretty(&told).map_err(Failure::system)? } else { text(&told) };
     match writeln!(out, "{text}") {
@@ -110,13 +121,22 @@ fn text(told: &Told<'_>) -> String {
     line("storage".to_owned(), |bill| bill.storage);
     line("all".to_owned(), |bill| Some(bill.total));
     lines.push(format!("  {:<34} {:>10} {saved_by_cache:>12.2}", "saved by the cache, about", ""));
+    if usage.absent > 0 {
+        lines.push(format!("  among them {} questions about names that are not there", usage.absent));
+    }
+    if usage.purges > 0 {
+        let Usage { purges, purged, .. } = usage;
+        lines.push(format!(
+            "  {purges} requests to CDNs, which purged {purged} URLs, paths or prefixes: not in the sums"
+        ));
+    }
+    lines.extend(told.ttl.iter().map(Ttl::text));
     lines.join("\n")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cost::ledger::Usage;
 
     #[test]
     fn a_month_as_people_read_it() {
@@ -128,6 +148,9 @@ mod tests {
             gets: 30_000,
             bytes_in: 30_000_000_000,
             cache_hits: 90_000,
+            absent: 70,
+            purges: 3,
+            purged: 40,
             ..Usage::default()
         };
         ledger.add("2026-11-01".parse().unwrap(), usage);
@@ -139,6 +162,7 @@ mod tests {
             prices_of: &price.date,
             prices_from: &price.source,
             month: bill::month(&ledger, today, stored, &price),
+            ttl: None,
         };
         let expect = "\
 site:/a on /m: Amazon S3, Standard, us-east-1
@@ -149,7 +173,9 @@ site:/a on /m: Amazon S3, Standard, us-east-1
   27.9 GiB fetched                         2.70        27.00
   storage                                  2.30         2.30
   all                                      5.04        29.69
-  saved by the cache, about                            81.36";
+  saved by the cache, about                            81.36
+  among them 70 questions about names that are not there
+  3 requests to CDNs, which purged 40 URLs, paths or prefixes: not in the sums";
         assert_eq!(text(&told(Some(100_000_000_000))), expect);
         assert!(!text(&told(None)).contains("storage"));
         let json = serde_json::to_value(told(None)).unwrap();

@@ -16,6 +16,7 @@ mod headers;
 pub mod help;
 mod invalidate;
 mod job;
+mod manifest;
 mod meant;
 mod meter;
 mod mount;
@@ -75,6 +76,8 @@ enum Command {
     Warm(WarmArgs),
     /// Show where the public reads files
     Url(url::UrlArgs),
+    /// List where the public reads each file, as the bucket has it now; mounted or not
+    Manifest(manifest::ManifestArgs),
     /// Headers that the bucket keeps of each file
     #[command(subcommand)]
     Headers(headers::HeadersCommand),
@@ -359,6 +362,7 @@ fn dispatch<E: Display>(args: &[OsString], mount: impl FnOnce(Options, Ready) ->
         Command::Cold(command) => cold::command(args, &command, &mut io::stdout().lock()),
         Command::Cost(command) => cost::command(&command, &mut io::stdout().lock()),
         Command::Url(command) => url::command(&command, &mut io::stdout().lock()),
+        Command::Manifest(command) => manifest::command(args, &command, &mut io::stdout().lock()),
         Command::Headers(headers::HeadersCommand::Apply(command)) => {
             headers::command(args, &command, &mut io::stdout().lock())
         }

@@ -29,7 +29,7 @@ pub(super) fn text(status: &Status, now: i64) -> String {
         ),
         ("staging", format!("{} in {} files", bytes(status.staging.bytes), status.staging.files)),
         ("local only", local_only(status.local_only.as_ref())),
-        ("traffic", traffic(&status.traffic)),
+        ("traffic", traffic(&status.traffic, status.absent)),
         (
             "requests",
             list(&status.requests, |requests| match requests.errors {
@@ -116,12 +116,13 @@ fn contact(contact: &Contact, now: i64) -> String {
     text
 }
 
-fn traffic(traffic: &Traffic) -> String {
+fn traffic(traffic: &Traffic, absent: u64) -> String {
     let reads = traffic.cache_hits.saturating_add(traffic.cache_misses);
     let share = traffic.cache_hits.saturating_mul(100).checked_div(reads);
     let share = share.map_or(String::new(), |percent| format!(" ({percent} % hits)"));
+    let absent = if absent > 0 { format!("; {absent} names asked for that are not there") } else { String::new() };
     format!(
-        "{} in, {} out; cache {} hits, {} misses{share}",
+        "{} in, {} out; cache {} hits, {} misses{share}{absent}",
         bytes(traffic.bytes_in),
         bytes(traffic.bytes_out),
         traffic.cache_hits,
@@ -186,6 +187,13 @@ mod tests {
         {
             assert_eq!(bytes(size), expect);
         }
+    }
+
+    #[test]
+    fn absent_names_are_told_where_there_were_some() {
+        let seen = Traffic { cache_hits: 1, cache_misses: 1, ..Traffic::default() };
+        assert_eq!(traffic(&seen, 0), "0 B in, 0 B out; cache 1 hits, 1 misses (50 % hits)");
+        assert!(traffic(&seen, 7).ends_with("; 7 names asked for that are not there"));
     }
 
     #[test]

@@ -96,6 +96,9 @@ fn scaled(usage: &Usage, by: f64) -> Usage {
         bytes_in: each(usage.bytes_in),
         bytes_out: each(usage.bytes_out),
         cache_hits: each(usage.cache_hits),
+        absent: each(usage.absent),
+        purges: each(usage.purges),
+        purged: each(usage.purged),
     }
 }
 
@@ -116,6 +119,9 @@ mod tests {
         bytes_in: 2_000_000_000_000,
         bytes_out: 5,
         cache_hits: 3_000_000,
+        absent: 0,
+        purges: 0,
+        purged: 0,
     };
 
     #[test]

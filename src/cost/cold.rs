@@ -5,8 +5,7 @@
 //! at the prices of the cheaper class.
 
 use std::{
-    collections::{BTreeMap, HashMap, hash_map::RandomState},
-    hash::BuildHasher,
+    collections::{BTreeMap, HashMap},
     ops::Bound,
 };
 
@@ -17,14 +16,16 @@ use super::{
     bill::{GB, float},
     day::Day,
     price::{Cold, Price},
+    reads::Entry,
 };
+use crate::model::key::Key;
 
 /// Objects that are looked at. At 50 bytes each, 100 MB.
 pub const OBJECTS_MAX: usize = 2_000_000;
 /// Rules that S3 takes in one configuration, those of others included.
 pub const RULES_MAX: usize = 1_000;
 /// What names of our rules begin with.
-const OURS: &str = "originfs-cold ";
+pub(super) const OURS: &str = "originfs-cold ";
 /// Dollars by which two sums of the same may differ.
 const ROUNDING: f64 = 1e-9;
 /// A year, as the logs are projected.
@@ -41,9 +42,9 @@ struct Object {
 }
 
 /// Objects, and when they were read.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Access {
-    hasher: RandomState,
+    /// By the number that the key has everywhere.
     objects: HashMap<u64, Object>,
     /// By number; each ends in a slash, or is empty.
     dirs: Vec<String>,
@@ -106,13 +107,6 @@ impl Sum {
     }
 }
 
-impl Default for Access {
-    fn default() -> Self {
-        let (hasher, objects, numbers) = (RandomState::new(), HashMap::new(), HashMap::new());
-        Self { hasher, objects, dirs: Vec::new(), numbers, window: None }
-    }
-}
-
 impl Access {
     /// An object that is there. `false`: there are too many.
     pub fn object(&mut self, key: &str, size: u64, modified: Day) -> bool {
@@ -129,7 +123,7 @@ impl Access {
             number
         };
         let object = Object { dir: number, size, modified, reads: 0, last: None };
-        self.objects.insert(self.hasher.hash_one(key), object);
+        self.objects.insert(Key::new(key).ino(), object);
         true
     }
 
@@ -140,10 +134,19 @@ impl Access {
 
     /// A key was read. `false`: there is no such object.
     pub fn read(&mut self, key: &str, day: Day) -> bool {
-        let Some(object) = self.objects.get_mut(&self.hasher.hash_one(key)) else { return false };
+        let Some(object) = self.objects.get_mut(&Key::new(key).ino()) else { return false };
         object.reads = object.reads.saturating_add(1);
         object.last = object.last.max(Some(day));
         true
+    }
+
+    /// A host read an object on that day for the last time; how often before, it does not tell. It says nothing of the
+    /// days that the logs are of.
+    pub fn recorded(&mut self, (id, day): Entry) {
+        if let Some(object) = self.objects.get_mut(&id) {
+            object.reads = object.reads.saturating_add(1);
+            object.last = object.last.max(Some(day));
+        }
     }
 
     /// Days that the logs are of, up to the last one.
@@ -239,15 +242,24 @@ fn choose(prefix: &str, dirs: &BTreeMap<&str, Sum>) -> (Vec<Rule>, f64) {
     (vec![rule], whole.saved())
 }
 
-/// What `put-bucket-lifecycle-configuration` takes: our rules, and of `others` those that are not ours. It replaces all
-/// that the bucket has, so `others` is to be what `get-bucket-lifecycle-configuration` gives. An error is one line.
-pub fn lifecycle(proposal: &Proposal, minimum_kib: u64, others: Option<&Value>) -> Result<Value, String> {
+/// What `put-bucket-lifecycle-configuration` takes: our rules, and of `others` those that are not ours, or of another mount
+/// than that of `root`. It replaces all that the bucket has, so `others` is to be what
+/// `get-bucket-lifecycle-configuration` gives. An error is one line.
+pub fn lifecycle(proposal: &Proposal, minimum_kib: u64, others: Option<&Value>, root: &str) -> Result<Value, String> {
     let mut rules: Vec<Value> = match others.map(|others| &others["Rules"]) {
         None => Vec::new(),
         Some(Value::Array(rules)) => rules.clone(),
         Some(_) => return Err("expected {\"Rules\": [...]}".to_owned()),
     };
-    rules.retain(|rule| !rule["ID"].as_str().is_some_and(|id| id.starts_with(OURS)));
+    let prefix = |rule: &Value| {
+        let filter = &rule["Filter"];
+        let prefix = filter["Prefix"].as_str().or_else(|| filter["And"]["Prefix"].as_str());
+        prefix.unwrap_or_default().to_owned()
+    };
+    rules.retain(|rule| {
+        let ours = rule["ID"].as_str().is_some_and(|id| id.starts_with(OURS));
+        !ours || !prefix(rule).starts_with(root)
+    });
     for Rule { prefix, .. } in &proposal.rules {
         let filter = match minimum_kib << 10 {
             0 => json!({ "Prefix": prefix }),
@@ -267,13 +279,13 @@ pub fn lifecycle(proposal: &Proposal, minimum_kib: u64, others: Option<&Value>) 
 }
 
 /// At most 255 characters (S3 API), and different for different prefixes.
-fn id(prefix: &str) -> String {
+pub(super) fn id(prefix: &str) -> String {
     const ID_MAX: usize = 255;
     let plain = format!("{OURS}{prefix}");
     if plain.len() <= ID_MAX {
         return plain;
     }
-    format!("{OURS}{:016x}", crate::model::key::Key::new(prefix).ino())
+    format!("{OURS}{:016x}", Key::new(prefix).ino())
 }
 
 #[cfg(test)]

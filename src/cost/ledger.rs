@@ -36,6 +36,12 @@ pub struct Usage {
     pub bytes_out: u64,
     /// Reads of content that was here.
     pub cache_hits: u64,
+    /// Questions about names that are not there; the requests for them are among the others.
+    pub absent: u64,
+    /// Requests to vendors of CDNs.
+    pub purges: u64,
+    /// URLs, paths and prefixes in them, which some vendors bill.
+    pub purged: u64,
 }
 
 /// What vendors bill a call as.
@@ -70,6 +76,7 @@ impl Usage {
             bytes_in: counters.bytes_in.get(),
             bytes_out: counters.bytes_out.get(),
             cache_hits: counters.cache_hits.get(),
+            ..Self::default()
         }
     }
 
@@ -82,6 +89,9 @@ impl Usage {
             bytes_in: each(self.bytes_in, other.bytes_in),
             bytes_out: each(self.bytes_out, other.bytes_out),
             cache_hits: each(self.cache_hits, other.cache_hits),
+            absent: each(self.absent, other.absent),
+            purges: each(self.purges, other.purges),
+            purged: each(self.purged, other.purged),
         }
     }
 }

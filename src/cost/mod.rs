@@ -3,7 +3,10 @@
 
 pub mod access;
 pub mod bill;
+pub mod changes;
 pub mod cold;
 pub mod day;
 pub mod ledger;
 pub mod price;
+pub mod reads;
+pub mod rules;

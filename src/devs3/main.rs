@@ -16,6 +16,7 @@ mod buckets;
 mod faults;
 mod former;
 mod gate;
+mod lifecycle;
 mod listing;
 mod manner;
 mod multipart;

@@ -2,7 +2,7 @@
 
 use s3s::{S3, S3Request, S3Response, S3Result, dto};
 
-use crate::{buckets::Spaces, listing, multipart, objects};
+use crate::{buckets::Spaces, lifecycle, listing, multipart, objects};
 
 /// All calls that are implemented; s3s answers 501 to the others.
 #[derive(Debug)]
@@ -39,6 +39,28 @@ impl S3 for Service {
 
     async fn list_buckets(&self, _: S3Request<dto::ListBucketsInput>) -> S3Result<S3Response<dto::ListBucketsOutput>> {
         Ok(S3Response::new(self.spaces.list()))
+    }
+
+    async fn get_bucket_lifecycle_configuration(
+        &self,
+        req: S3Request<dto::GetBucketLifecycleConfigurationInput>,
+    ) -> S3Result<S3Response<dto::GetBucketLifecycleConfigurationOutput>> {
+        lifecycle::get(&*self.spaces.get(&req.input.bucket)?)
+    }
+
+    async fn put_bucket_lifecycle_configuration(
+        &self,
+        req: S3Request<dto::PutBucketLifecycleConfigurationInput>,
+    ) -> S3Result<S3Response<dto::PutBucketLifecycleConfigurationOutput>> {
+        let space = self.spaces.get(&req.input.bucket)?;
+        lifecycle::put(&space, &req)
+    }
+
+    async fn delete_bucket_lifecycle(
+        &self,
+        req: S3Request<dto::DeleteBucketLifecycleInput>,
+    ) -> S3Result<S3Response<dto::DeleteBucketLifecycleOutput>> {
+        Ok(lifecycle::delete(&*self.spaces.get(&req.input.bucket)?))
     }
 
     async fn get_object(&self, req: S3Request<dto::GetObjectInput>) -> S3Result<S3Response<dto::GetObjectOutput>> {

@@ -35,6 +35,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     blob::{Blob, Slices, Writer},
     former::Former,
+    lifecycle::Rules,
     manner::Manner,
 };
 
@@ -47,6 +48,7 @@ pub(crate) struct Space {
     next: AtomicU64,
     born: String,
     pub(crate) former: Former,
+    pub(crate) lifecycle: Mutex<Option<Rules>>,
 }
 
 /// An object in `meta/`.
@@ -98,7 +100,15 @@ impl Space {
         let now = clock::wall();
         let born = format!("{:x}.{:x}", now.sec, now.nsec);
         let former = Former::new(remembers);
-        Ok(Self { dir, manner, state: Mutex::new(bucket), next: AtomicU64::new(1), born, former })
+        Ok(Self {
+            dir,
+            manner,
+            state: Mutex::new(bucket),
+            next: AtomicU64::new(1),
+            born,
+            former,
+            lifecycle: Mutex::default(),
+        })
     }
 
     pub(crate) fn manner(&self) -> Manner {

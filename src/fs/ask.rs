@@ -1,6 +1,6 @@
 //! Questions to the bucket about one name: from where the answer may come, and what is best asked.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use super::{
     Fs,
@@ -80,10 +80,13 @@ impl<S: Store> Fs<S> {
 
     /// As [`Fs::look_now`], of this one name alone.
     pub(super) async fn ask_about(&self, key: &Key, hint: Hint) -> Result<Answer> {
-        let (line, asking) = (self.line.clone(), key.clone());
+        let (line, asking, absent) = (self.line.clone(), key.clone(), Arc::clone(&self.absent));
         let answer = self.looks.ask(key.clone(), move || async move {
             let (asked, wall) = (clock::now(), clock::wall().sec);
             let seen = line.seen(&asking, hint).await?;
+            if matches!(seen, Seen::Absent) {
+                absent.fetch_add(1, Ordering::Relaxed);
+            }
             Ok(Answer { asked, wall, seen })
         });
         Ok(self.with_frames(key, answer.await?))

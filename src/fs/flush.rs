@@ -292,7 +292,10 @@ impl<S: Store> Fs<S> {
 
     /// Makes what was sent the content of the node.
     pub(super) fn publish(&self, file: &Arc<File>, state: &mut State, key: &Key, sent: Sent, content: Arc<Content>) {
+        let mut created = false;
         if let Some(mut dirty) = state.dirty.take() {
+            // An empty object that only took the name.
+            created = dirty.stub.is_some();
             self.settle_stub(dirty.stub.take(), key);
             dirty.staging.discard();
         }
@@ -300,11 +303,15 @@ impl<S: Store> Fs<S> {
         state.version = Some(sent.version.clone());
         let mut tree = self.tree();
         self.forget_key(key);
+        let mut former = None;
         if let Some(node) = tree.get_mut(file.id) {
             node.payload.pages = Some(sent.version.clone());
             let attr = Attr { size: sent.version.size, ..sent.attr };
-            node.payload.known = Known::made(&self.options, sent.version, attr, sent.at);
+            let known = Known::made(&self.options, sent.version, attr, sent.at);
+            former = std::mem::replace(&mut node.payload.known, known).age();
         }
         file.set_dirty(false);
+        drop(tree);
+        self.told_turn(key, former.filter(|_| !created));
     }
 }

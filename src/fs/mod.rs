@@ -47,6 +47,7 @@ mod settle;
 mod special;
 mod stream;
 mod tickets;
+mod turns;
 pub mod types;
 pub mod urls;
 mod warm;
@@ -73,6 +74,7 @@ use std::{
 pub use self::{
     cached::{Act, Cached, Entry},
     invalidate::Forgot,
+    turns::Turn,
     warm::{JOBS_MAX, REQUEST_COST, Warmed, Wish},
 };
 use crate::{
@@ -147,6 +149,10 @@ pub struct Fs<S: Store> {
     here: Option<Here>,
     /// Set once, where there is a CDN.
     purges: OnceLock<xattr::Purges>,
+    /// Set once, where somebody writes down what is read.
+    reads: OnceLock<open::Reads>,
+    /// Set once, where somebody writes down what is replaced.
+    turns: OnceLock<turns::Told>,
     yard: Arc<Yard>,
     lanes: Arc<Lanes>,
     renames: Renames,
@@ -156,6 +162,8 @@ pub struct Fs<S: Store> {
     hidden: AtomicU64,
     hits: AtomicU64,
     misses: AtomicU64,
+    /// Questions about names that are not there.
+    absent: Arc<AtomicU64>,
 }
 
 impl<S: Store> fmt::Debug for Fs<S> {
@@ -182,6 +190,8 @@ impl<S: Store> Fs<S> {
         let fs = Self {
             here,
             purges: OnceLock::new(),
+            reads: OnceLock::new(),
+            turns: OnceLock::new(),
             yard: Yard::new(contents.staging_dir(), contents.lost_dir()),
             stubs: Stubs::open(&contents.uploads_dir()),
             lanes: Arc::new(Lanes::new(&contents.uploads_dir(), options.part_size, options.upload_concurrency)),
@@ -209,6 +219,7 @@ impl<S: Store> Fs<S> {
             hidden: AtomicU64::new(0),
             hits: AtomicU64::new(0),
             misses: AtomicU64::new(0),
+            absent: Arc::default(),
         };
         (Arc::new(fs), receiver)
     }
@@ -236,6 +247,11 @@ impl<S: Store> Fs<S> {
     /// Opens for reading that found all bytes here, and those that did not.
     pub fn cache_use(&self) -> (u64, u64) {
         (self.hits.load(Ordering::Relaxed), self.misses.load(Ordering::Relaxed))
+    }
+
+    /// How often the bucket was asked for a name that is not there.
+    pub fn absent(&self) -> u64 {
+        self.absent.load(Ordering::Relaxed)
     }
 
     /// Files that are dirty, and their bytes.

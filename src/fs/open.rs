@@ -24,7 +24,21 @@ use crate::{
     store::Store,
 };
 
+/// Who wants to know what is opened for reading: a call with the number that the key has everywhere.
+pub(super) type Reads = Box<dyn Fn(u64) + Send + Sync>;
+
 impl<S: Store> Fs<S> {
+    /// From now on `reads` is told of each file that is opened for reading.
+    pub fn tell_reads(&self, reads: Reads) {
+        drop(self.reads.set(reads));
+    }
+
+    fn told_read(&self, ino: Option<u64>, open: OpenMode) {
+        if let (Some(reads), Some(ino), true) = (self.reads.get(), ino, open.read) {
+            reads(ino);
+        }
+    }
+
     pub(super) async fn open_existing(&self, id: NodeId, open: OpenMode) -> Result<(Found, Opened)> {
         if open.exclusive {
             return Err(Error::Exists);
@@ -32,6 +46,7 @@ impl<S: Store> Fs<S> {
         let opened = self.try_open(id, open, Ticket::default()).await?;
         let found = self.found(&mut self.tree(), id);
         if let Some(found) = found {
+            self.told_read(Some(found.stat.ino), open);
             return Ok((found, opened));
         }
         self.release(opened.fh).await;
@@ -51,6 +66,9 @@ impl<S: Store> Fs<S> {
         let ticket = self.tickets.take(caller.tid, id, place.as_ref(), clock::now());
         let moved = ticket.ino.is_some() && ticket.ino != ino;
         let opened = if moved { Err(Error::Stale) } else { self.try_open(id, open, ticket).await };
+        if opened.is_ok() {
+            self.told_read(ino, open);
+        }
         if !matches!(opened, Err(Error::Stale)) || ticket.again {
             return opened;
         }

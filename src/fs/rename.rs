@@ -138,10 +138,12 @@ impl<S: Store> Fs<S> {
             Way::Take => return self.take(file, over, from, to, mode).await,
         }
         if file.is_dirty() {
-            self.rename_dirty(file, from, to, mode).await
-        } else {
-            self.rename_clean(file, from, to, mode).await
+            return self.rename_dirty(file, from, to, mode).await;
         }
+        let former = over.and_then(|over| self.tree().get(over.id)?.payload.known.age());
+        self.rename_clean(file, from, to, mode).await?;
+        self.told_turn(&to.key, former);
+        Ok(())
     }
 
     fn end(&self, (parent, name): (NodeId, Name)) -> Result<End> {

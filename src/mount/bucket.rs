@@ -11,9 +11,12 @@ use tokio::{runtime::Handle, time::timeout};
 use super::{
     Ended, Last, MountError, Opened,
     accounts::{self, Accounts},
-    aside, cdn, outage,
+    aside, cdn,
+    changes::{self, Noted},
+    outage,
     probing::{self, Findings},
     reach::reach,
+    reads::{self, Reads},
     run,
     upkeep::Upkeep,
 };
@@ -22,7 +25,7 @@ use crate::{
     cdn::purge::purger::Purger,
     clock,
     config::{CacheOptions, Options},
-    cost::ledger::Usage,
+    cost::{day::Day, ledger::Usage},
     fs::Fs,
     fuse::init::Kernel,
     local::{Disk, Item},
@@ -142,26 +145,50 @@ async fn open(options: &Options) -> Result<Opened<Bucket>, MountError> {
     }
     let kernel = Kernel::default();
     let since = clock::wall().sec;
-    let accounts = accounts::keep(contents.root(), usage_of(&fs, &telemetry));
-    let last = last(purger.clone(), accounts);
+    let accounts = accounts::keep(contents.root(), usage_of(&fs, &telemetry, purger.clone()));
+    let reads = reads::keep(contents.root());
+    let noting = Arc::clone(&reads);
+    fs.tell_reads(Box::new(move |id| noting.note(id, Day::of(clock::wall().sec))));
+    let changes = changes::keep(contents.root());
+    let (noting, root) = (Arc::clone(&changes), options.prefix.clone());
+    fs.tell_turns(Box::new(move |key, turn| {
+        let path = key.as_str().strip_prefix(root.as_str()).unwrap_or_default();
+        noting.note(path, turn, Day::of(clock::wall().sec));
+    }));
+    let last = last(purger.clone(), accounts, reads, changes);
     let source = Source { options: options.clone(), since, telemetry, contents, found, purger, board, bucket };
     tell(source, Arc::clone(&fs), kernel.clone());
     Ok(Opened { fs, queue, kernel, last: Some(last) })
 }
 
 /// What is asked of the bucket, since the mount began.
-fn usage_of(fs: &Arc<Fs<Bucket>>, telemetry: &Arc<Telemetry>) -> impl Fn() -> Usage + Send + Sync + use<> {
+fn usage_of(
+    fs: &Arc<Fs<Bucket>>,
+    telemetry: &Arc<Telemetry>,
+    purger: Option<Arc<Purger>>,
+) -> impl Fn() -> Usage + Send + Sync + use<> {
     let (fs, telemetry) = (Arc::clone(fs), Arc::clone(telemetry));
-    move || Usage { cache_hits: fs.cache_use().0, ..Usage::of(&telemetry.counters) }
+    move || {
+        let (requests, items) = purger.as_ref().map_or((0, 0), |purger| cdn::tally(purger));
+        Usage {
+            cache_hits: fs.cache_use().0,
+            absent: fs.absent(),
+            purges: requests,
+            purged: items,
+            ..Usage::of(&telemetry.counters)
+        }
+    }
 }
 
 /// What is to be done when all is saved.
-fn last(purger: Option<Arc<Purger>>, accounts: Arc<Accounts>) -> Last {
+fn last(purger: Option<Arc<Purger>>, accounts: Arc<Accounts>, reads: Arc<Reads>, changes: Arc<Noted>) -> Last {
     Last::new(async move {
         if let Some(purger) = purger {
             cdn::drain(purger).await;
         }
         accounts.note(clock::wall().sec);
+        reads.save(Day::of(clock::wall().sec), clock::now());
+        changes.save();
     })
 }
 
@@ -284,6 +311,7 @@ impl Source {
             staging: Staging { bytes, files },
             local_only: self.local_only(fs),
             purging: self.purger.as_ref().map(|purger| cdn::report(purger)).unwrap_or_default(),
+            absent: fs.absent(),
             purges_pending: self.purger.as_ref().map_or(0, |purger| purger.pending()),
             outage: self.board.as_ref().map(|board| board.report()),
             ..Status::default()

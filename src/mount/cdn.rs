@@ -91,6 +91,14 @@ pub(super) async fn drain(purger: Arc<Purger>) {
     }
 }
 
+/// Requests to vendors since the mount began, and what they were about.
+pub(super) fn tally(purger: &Purger) -> (u64, u64) {
+    purger.look(|lanes| {
+        let tallies = lanes.iter().map(Lane::tally);
+        tallies.fold((0, 0), |(requests, items), tally| (requests + tally.requests, items + tally.items))
+    })
+}
+
 /// What `status` shows of each vendor.
 pub(super) fn report(purger: &Purger) -> Vec<status::Purging> {
     let now = clock::now();

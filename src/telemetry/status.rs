@@ -38,6 +38,9 @@ pub struct Status {
     pub traffic: Traffic,
     pub contact: Contact,
     pub hidden_keys: u64,
+    /// How often the bucket was asked for a name that is not there.
+    #[serde(default)]
+    pub absent: u64,
     /// The vendors that are to forget what changes.
     #[serde(default)]
     pub purging: Vec<Purging>,

@@ -81,3 +81,43 @@ fn the_ledger_has_what_the_server_was_asked() {
     assert_eq!(noted("bytes_out") - bytes_out, 50_000);
     assert!(noted("bytes_in") - bytes_in <= 10_000, "what it wrote it does not fetch");
 }
+
+#[test]
+fn what_is_replaced_soon_is_seen_and_advice_follows() {
+    let Some(bucket) = Bucket::fresh() else { return };
+    let mount = bucket.mount_with("freshness=strict");
+    fs::create_dir(mount.path("css")).unwrap();
+    for n in 0..12 {
+        mount.write("css/a.css", noise(100, n));
+        mount.write("css/new.css", noise(100, n));
+        fs::rename(mount.path("css/new.css"), mount.path("css/b.css")).unwrap();
+        mount.write(&format!("{n}.jpg"), noise(100, n));
+    }
+    assert_eq!(fs::metadata(mount.path("none.jpg")).unwrap_err().kind(), std::io::ErrorKind::NotFound);
+    // Its metadata are no version.
+    let touched = fs::File::open(mount.path("0.jpg")).unwrap();
+    touched.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+    drop(touched);
+    let point = mount.dir().to_str().unwrap().to_owned();
+    let ours = mount.cache_dir();
+    assert_eq!(mount.stop(), 0);
+    let mount = bucket.mount_with(&format!("freshness=strict,dir={point},cache_dir={}", ours.display()));
+    let words = [env!("CARGO_BIN_EXE_originfs"), "cost", "--vendor=aws", "--ttl", "--json", &point];
+    let (code, said) = run(words);
+    assert_eq!(code, 0, "{said}");
+    let told: Value = serde_json::from_str(&said).unwrap();
+    assert!(told["usage"]["absent"].as_u64().unwrap() > 0, "{said}");
+    assert_eq!((&told["ttl"]["days"], &told["ttl"]["purged"]), (&0.into(), &false.into()));
+    let class = |names: &str| {
+        let all = told["ttl"]["classes"].as_array().unwrap();
+        all.iter().find(|class| class["names"] == names).unwrap_or_else(|| panic!("no {names}: {said}")).clone()
+    };
+    // Each rename brings a version to its new name: 12 of a, 12 of new, 12 of b; 11 of a and of b are replaced, and
+    // of new none.
+    let css = class("css/**/*.css");
+    let replaced = css["replaced"].as_array().unwrap().iter().filter_map(Value::as_u64).sum::<u64>();
+    assert_eq!((&css["came"], replaced, &css["max_age"]), (&36.into(), 22, &0.into()), "{css}");
+    let jpg = class("/*.jpg");
+    assert_eq!((&jpg["came"], &jpg["max_age"]), (&12.into(), &Value::Null), "too little is known: {jpg}");
+    drop(mount);
+}

@@ -73,22 +73,35 @@ fn what_is_cold_is_counted_whether_it_pays_or_not() {
 }
 
 #[test]
+fn what_a_host_read_is_not_cold() {
+    let mut access = access(&[("a/1.jpg", 1_000, 0), ("a/2.jpg", 2_000, 0)]);
+    access.recorded((Key::new("a/1.jpg").ino(), Day(990)));
+    access.recorded((Key::new("a/2.jpg").ino(), Day(910)));
+    access.recorded((Key::new("a/3.jpg").ino(), Day(990)));
+    let proposal = access.propose(90, TODAY, &aws()).unwrap();
+    assert_eq!((proposal.cold_objects, proposal.cold_bytes, proposal.logged_days), (1, 2_000, 365));
+}
+
+#[test]
 fn rules_of_others_stay_as_they_are_and_ours_are_replaced() {
     let proposal = access(&[("old/a.mp4", GIGABYTE, 0)]).propose(90, TODAY, &aws()).unwrap();
     let others = json!({ "TransitionDefaultMinimumObjectSize": "x", "Rules": [
         { "ID": "theirs", "Status": "Enabled", "Filter": {}, "Expiration": { "Days": 1 } },
-        { "ID": "originfs-cold former/", "Status": "Enabled" },
+        { "ID": "originfs-cold former/", "Status": "Enabled", "Filter": { "Prefix": "former/" } },
+        { "ID": "originfs-cold shop/", "Status": "Enabled", "Filter": { "And": { "Prefix": "shop/" } } },
         { "Status": "Disabled", "Prefix": "no id" },
     ] });
-    let all = lifecycle(&proposal, 128, Some(&others)).unwrap();
+    let all = lifecycle(&proposal, 128, Some(&others), "").unwrap();
     let ours = json!({
         "ID": "originfs-cold old/",
         "Status": "Enabled",
         "Filter": { "And": { "Prefix": "old/", "ObjectSizeGreaterThan": 131_071 } },
         "Transitions": [{ "Days": 90, "StorageClass": "STANDARD_IA" }],
     });
-    assert_eq!(all, json!({ "Rules": [others["Rules"][0], others["Rules"][2], ours] }));
-    assert_eq!(lifecycle(&proposal, 0, None).unwrap()["Rules"][0]["Filter"], json!({ "Prefix": "old/" }));
-    assert!(lifecycle(&proposal, 0, Some(&json!([]))).is_err());
+    assert_eq!(all, json!({ "Rules": [others["Rules"][0], others["Rules"][3], ours] }));
+    let mount = lifecycle(&proposal, 128, Some(&others), "old/").unwrap();
+    assert_eq!(mount["Rules"].as_array().unwrap().len(), 5, "those of other mounts stay");
+    assert_eq!(lifecycle(&proposal, 0, None, "").unwrap()["Rules"][0]["Filter"], json!({ "Prefix": "old/" }));
+    assert!(lifecycle(&proposal, 0, Some(&json!([])), "").is_err());
     assert!(id(&"x/".repeat(500)).len() <= 255);
 }

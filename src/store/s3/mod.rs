@@ -11,6 +11,7 @@ mod clock;
 mod create;
 mod fault;
 mod keyring;
+mod lifecycle;
 mod multipart;
 pub mod presign;
 mod read;
@@ -42,7 +43,7 @@ use self::{
     client::Connection,
     fault::Fault,
 };
-pub use self::{check::CheckError, create::Creation};
+pub use self::{check::CheckError, create::Creation, lifecycle::Lifecycle};
 use super::{
     Copy, Get, Got, Headers, List, Object, Page, Part, Require, Store, Stored, Upload,
     operation::{OPERATION, operation_id},

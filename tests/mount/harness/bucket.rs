@@ -11,6 +11,7 @@ use aws_sdk_s3::{
     config::{BehaviorVersion, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation},
     operation::{list_objects_v2::ListObjectsV2Output, put_object::builders::PutObjectFluentBuilder},
     primitives::ByteStream,
+    types::{BucketLifecycleConfiguration, LifecycleRule},
 };
 use tokio::runtime::Runtime;
 
@@ -127,7 +128,30 @@ impl Bucket {
         (mount, wire)
     }
 
-    fn key(&self, name: &str) -> String {
+    /// Without its prefix.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The lifecycle rules of the bucket.
+    pub(crate) fn rules(&self) -> Vec<LifecycleRule> {
+        let get = self.client.get_bucket_lifecycle_configuration().bucket(&self.name);
+        self.runtime.block_on(get.send()).map(|answer| answer.rules.unwrap_or_default()).unwrap_or_default()
+    }
+
+    /// Replaces them.
+    pub(crate) fn set_rules(&self, rules: Vec<LifecycleRule>) {
+        if rules.is_empty() {
+            self.runtime.block_on(self.client.delete_bucket_lifecycle().bucket(&self.name).send()).unwrap();
+            return;
+        }
+        let all = BucketLifecycleConfiguration::builder().set_rules(Some(rules)).build().unwrap();
+        let put = self.client.put_bucket_lifecycle_configuration().bucket(&self.name).lifecycle_configuration(all);
+        self.runtime.block_on(put.send()).unwrap();
+    }
+
+    /// Of a name in the mount.
+    pub(crate) fn key(&self, name: &str) -> String {
         format!("{}{name}", self.prefix)
     }
 

@@ -7,7 +7,7 @@ mod server;
 mod wire;
 
 pub(crate) use bucket::Bucket;
-pub(crate) use mount::{Mount, Refused};
+pub(crate) use mount::{Mount, Refused, words_of};
 pub(crate) use outside::{Process, fresh_dir, run, start};
 pub(crate) use server::{Kind, Server};
 pub(crate) use wire::{Fault, Request, Wire};

@@ -155,6 +155,24 @@ fn command(bucket: &Bucket, dir: &Path, options: &str) -> Vec<String> {
     words.map(str::to_owned).into()
 }
 
+/// `originfs WORDS SOURCE DIR`, a command beside a mount, with the options that every test needs and `options`.
+pub(crate) fn words_of(bucket: &Bucket, words: &[&str], dir: &Path, options: &str) -> Vec<String> {
+    let server = bucket.server;
+    let endpoint = format!("endpoint={},path_style,region=us-east-1,timeout=10s", server.endpoint);
+    let all = [endpoint.as_str(), options].join(",");
+    let mut command = vec![
+        "env".to_owned(),
+        format!("AWS_ACCESS_KEY_ID={}", server.access_key),
+        format!("AWS_SECRET_ACCESS_KEY={}", server.secret_key),
+        "AWS_EC2_METADATA_DISABLED=true".to_owned(),
+        env!("CARGO_BIN_EXE_originfs").to_owned(),
+    ];
+    command.extend(words.iter().map(|word| (*word).to_owned()));
+    command.extend([bucket.source(), dir.to_str().unwrap().to_owned(), "-o".to_owned()]);
+    command.push(all.trim_end_matches(',').to_owned());
+    command
+}
+
 impl Drop for Mount {
     fn drop(&mut self) {
         if std::thread::panicking() {

@@ -3,6 +3,7 @@
 mod acl;
 mod check;
 mod fake;
+mod lifecycle;
 mod live;
 
 use std::time::Duration;
