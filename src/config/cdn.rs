@@ -48,7 +48,7 @@ pub struct Cdn {
     pub hosts: Option<u32>,
     /// More objects of one directory than that become the directory.
     pub collapse_at: Option<usize>,
-    /// Seconds after which what was overwritten is purged again; 0: never.
+    /// Seconds after which what changed is purged again; 0: never.
     pub repurge_after: Option<u64>,
     /// A whole mount may be purged at once because much of it changed.
     pub everything: bool,

@@ -48,6 +48,10 @@ const DRAIN_STEP: Duration = Duration::from_millis(20);
 /// Where the outbox is, in the cache directory of the mount.
 pub(super) const OUTBOX: &str = "purges";
 
+/// Set for the test that must find what goes wrong then.
+#[cfg(debug_assertions)]
+const HASTY: &str = "ORIGINFS_TEST_HASTY_PURGES";
+
 /// The purges of a mount that has a CDN, and the task that does them.
 pub(super) fn open(options: &Options) -> Result<Option<Arc<Purger>>, MountError> {
     open_at(options, &options.cache.dir.join(OUTBOX))
@@ -71,6 +75,11 @@ pub(super) fn open_at(options: &Options, dir: &Path) -> Result<Option<Arc<Purger
     let purger = purger.map_err(|err| wrong(err.to_string()))?;
     for Planned { station, .. } in &planned {
         log::info!("{} forgets what changes here", station.name);
+    }
+    #[cfg(debug_assertions)]
+    if env::var_os(HASTY).is_some() {
+        log::error!("{HASTY} is set: purges come too early, and edges will show what is old");
+        purger.be_hasty();
     }
     if purger.pending() > 0 {
         log::info!("{} purges of an earlier run are made up for", purger.pending());

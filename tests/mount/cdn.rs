@@ -3,6 +3,7 @@
 mod beside;
 mod direct;
 mod edge;
+mod property;
 mod real;
 mod rules;
 mod rulesets;
@@ -12,7 +13,7 @@ use std::{fs, path::PathBuf};
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{Bucket, Mount, eventually, fresh_dir, noise};
+use crate::harness::{Bucket, Mount, eventually, fresh_dir};
 use edge::{Broken, Edge, TOKEN, ZONE};
 use signed::{AWS, DISTRIBUTION, EDGERC};
 
@@ -253,66 +254,6 @@ fn a_vendor_without_a_purge_is_told_of_when_the_mount_starts() {
     assert!(mount.log().contains("exoscale is not told what changes"), "{}", mount.log());
     mount.write("a.jpg", "1");
     assert_eq!(mount.stop(), 0);
-}
-
-/// Steps of the random test; `ORIGINFS_TEST_STEPS=2000` for a night.
-fn steps() -> usize {
-    std::env::var("ORIGINFS_TEST_STEPS").map_or(120, |steps| steps.parse().unwrap())
-}
-
-#[test]
-fn when_all_is_purged_no_edge_shows_anything_old() {
-    let Some(site) = Site::cloudflare() else { return };
-    let seed = std::env::var("ORIGINFS_TEST_SEED").map_or(7, |seed| seed.parse().unwrap());
-    println!("seed {seed}");
-    let mut bytes = noise(16 * steps(), seed).into_iter();
-    let mut below = move |n: u8| bytes.next().unwrap() % n;
-    let names: Vec<String> = (0..8).map(|n| format!("d{}/{n}.jpg", n % 2)).collect();
-    // What was killed goes last: its place is that of the next one.
-    let mut killed = Vec::new();
-    let mut mounts: Vec<Mount> = (0..3).map(|_| site.mount()).collect();
-    let caches: Vec<PathBuf> = mounts.iter().map(Mount::cache_dir).collect();
-    for dir in ["d0", "d1"] {
-        fs::create_dir(mounts[0].path(dir)).unwrap();
-    }
-    for step in 0..steps() {
-        let at = usize::from(below(3));
-        let (one, other) = (&names[usize::from(below(8))], &names[usize::from(below(8))]);
-        let mount = &mounts[at];
-        site.seen(one);
-        site.seen(other);
-        match below(16) {
-            0..7 => mount.write(one, step.to_string()),
-            // Perhaps it is not there.
-            7..9 => fs::remove_file(mount.path(one)).unwrap_or_default(),
-            9..12 => fs::rename(mount.path(one), mount.path(other)).unwrap_or_default(),
-            12 => site.edge.break_it(Some(Broken::Fails)),
-            13 => site.edge.break_it(Some(Broken::Mute)),
-            14 => site.edge.break_it(None),
-            _ => {
-                mount.signal(Signal::SIGKILL);
-                assert_ne!(mount.wait(), 0);
-                mount.detach();
-                let (dir, cache) = (mount.dir().display(), caches[at].display());
-                let again = format!("{},dir={dir},cache_dir={cache}", site.options());
-                let next = site.bucket.mount_with(&again);
-                killed.push(std::mem::replace(&mut mounts[at], next));
-            }
-        }
-    }
-    site.edge.break_it(None);
-    for mount in &mounts {
-        assert_eq!(run(mount, &["purge", "--retry", "--at", mount.dir().to_str().unwrap()]).0, 0);
-        eventually("all is purged", || run(mount, &["status"]).1.contains(": 0 changes to be purged"));
-    }
-    for name in &names {
-        let expect = site.bucket.see(name).map(|seen| String::from_utf8(seen.body).unwrap());
-        assert_eq!(site.seen(name), [expect.clone(), expect], "{name}, seed {seed}");
-    }
-    let calls = site.edge.calls();
-    assert!(!calls.is_empty(), "the vendor was asked");
-    println!("{} steps, {} kills, {} requests of the vendor", steps(), killed.len(), calls.len());
-    drop(mounts);
 }
 
 /// `originfs cdn ...`

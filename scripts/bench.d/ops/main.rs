@@ -4,6 +4,7 @@
 //! - [`files`], [`whole`], [`names`], [`crowd`], [`upload`]: operations on a mounted directory, as programs do them.
 //! - [`raw`]: the same work by a client of the bucket, without a file system.
 //! - [`floor`]: a FUSE file system that does nothing but answer from memory.
+//! - [`purges`]: what is told to a CDN, without a mount.
 //! - [`proxy`], with `line`: the network between a mount and its bucket.
 
 #![allow(clippy::print_stdout)]
@@ -14,6 +15,7 @@ mod floor;
 mod line;
 mod names;
 mod proxy;
+mod purges;
 mod raw;
 mod report;
 mod upload;
@@ -39,6 +41,7 @@ enum Command {
     Upload(upload::Upload),
     Floor(floor::Floor),
     Proxy(proxy::Proxy),
+    Purges(purges::Purges),
     #[command(subcommand)]
     Raw(raw::Raw),
 }
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
         Command::Upload(upload) => upload.run(),
         Command::Floor(floor) => floor.run(),
         Command::Proxy(proxy) => proxy.run(),
+        Command::Purges(purges) => purges.run(),
         Command::Raw(raw) => raw.run(),
     };
     match report {

@@ -31,13 +31,16 @@ impl Engine {
     }
 
     /// A key changed; `id`: its record, which may have been lost. Gives the records that are superfluous now.
-    pub fn changed(&mut self, id: Option<Id>, key: &Arc<str>, twice: bool, now: Instant) -> Vec<Id> {
+    ///
+    /// It is to be purged twice: an edge may have been told of the old object, or that there is none, just before it
+    /// changed, and keep that after the first purge.
+    pub fn changed(&mut self, id: Option<Id>, key: &Arc<str>, now: Instant) -> Vec<Id> {
         if let Some(id) = id {
             self.open.insert(id, self.lanes.len());
         }
         let mut gone = Vec::new();
         for lane in &mut self.lanes {
-            gone.extend(lane.add(Target::Object(Arc::clone(key)), id, twice, now));
+            gone.extend(lane.add(Target::Object(Arc::clone(key)), id, true, now));
         }
         self.close(gone)
     }

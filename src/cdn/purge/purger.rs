@@ -57,6 +57,9 @@ pub struct Purger {
     news: Notify,
     /// Whoever writes waits.
     sync: AtomicBool,
+    /// Purges before it is time: a fault for tests that are to find it.
+    #[cfg(debug_assertions)]
+    hasty: AtomicBool,
 }
 
 /// How far a purge is.
@@ -91,7 +94,17 @@ impl Purger {
         let state = Mutex::new(State { engine, paid, noted: HashSet::new(), behind: Some(0) });
         let (poke, news) = (Notify::new(), Notify::new());
         let root = Arc::from(root);
-        let purger = Self { outbox, stations, root, state, poke, news, sync: AtomicBool::new(false) };
+        let purger = Self {
+            outbox,
+            stations,
+            root,
+            state,
+            poke,
+            news,
+            sync: AtomicBool::new(false),
+            #[cfg(debug_assertions)]
+            hasty: AtomicBool::new(false),
+        };
         purger.count(&mut purger.state(), |_| Some(0));
         Ok(Arc::new(purger))
     }
@@ -149,23 +162,23 @@ impl Purger {
         announced
     }
 
-    /// What was announced as `id` came to an end. `None`: nothing happened.
-    fn settled(&self, id: Option<Id>, key: &Arc<str>, change: Option<bool>) {
+    /// What was announced as `id` came to an end; perhaps nothing happened.
+    fn settled(&self, id: Option<Id>, key: &Arc<str>, happened: bool) {
         let mut state = self.state();
         if let Some(id) = id {
             state.noted.remove(&id);
         }
-        let Some(twice) = change else {
+        if !happened {
             self.outbox.done(id.as_slice());
             return;
-        };
+        }
         // Once something waits on the disk, all that is younger waits behind it.
         if id.is_some() && (state.behind.is_some() || state.engine.is_full()) {
             let before = id.map_or(0, |id| self.outbox.segment_of(id)).saturating_sub(1);
             state.behind = Some(state.behind.map_or(before, |behind| behind.min(before)));
             return;
         }
-        let done = state.engine.changed(id, key, twice, clock::now());
+        let done = state.engine.changed(id, key, clock::now());
         self.outbox.done(&done);
     }
 
@@ -191,7 +204,7 @@ impl Purger {
             let now = clock::now();
             for due in dues {
                 if !noted.contains(&due.id) && !engine.knows(due.id) {
-                    let done = engine.changed(Some(due.id), &due.key, false, now);
+                    let done = engine.changed(Some(due.id), &due.key, now);
                     self.outbox.done(&done);
                 }
             }
@@ -276,6 +289,12 @@ impl Purger {
     /// From now on whoever writes an object waits for its purge.
     pub fn keep_waiting(&self) {
         self.sync.store(true, Ordering::Relaxed);
+    }
+
+    /// From now on a change is purged when it is announced, and never again: too early. No release build can do that.
+    #[cfg(debug_assertions)]
+    pub fn be_hasty(&self) {
+        self.hasty.store(true, Ordering::Relaxed);
     }
 
     /// Waits until a key is purged once everywhere, for [`SYNC_MAX`] at most, and no longer where a vendor is in trouble.

@@ -1,18 +1,24 @@
-//! A cache before a bucket that everybody may read, which forgets nothing by itself: a stale answer stays stale until it
-//! is purged. With the interfaces of several vendors, held to what these publish.
+//! A cache before a bucket that everybody may read, which forgets nothing by itself unless it has habits: a stale answer
+//! stays stale until it is purged. With the interfaces of several vendors, held to what these publish.
+
+mod kept;
 
 use std::{
     collections::{HashMap, HashSet},
     io::{self, BufRead as _, BufReader, Read as _, Write as _},
     net::{TcpListener, TcpStream},
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Condvar, Mutex, MutexGuard},
     thread,
     time::{Duration, Instant},
 };
 
+pub(super) use kept::{Habits, Variant};
+use kept::{Kept, Look};
+use originfs::clock;
 use serde_json::Value;
 
 use super::signed;
+use crate::harness::eventually;
 
 /// Zone and token of the API.
 pub(super) const ZONE: &str = "0123456789abcdef0123456789abcdef";
@@ -41,6 +47,12 @@ pub(super) enum Broken {
     Mute,
     /// 403.
     Forbids,
+    /// 429, come back in a second.
+    Busy,
+    /// The connection breaks, and nothing is purged.
+    Drops,
+    /// No answer comes and nothing is purged, until it does something else.
+    Hangs,
 }
 
 /// On a port of its own, until the test process ends.
@@ -52,13 +64,15 @@ struct Shared {
     address: String,
     /// `http://host:port/bucket`
     origin: String,
+    habits: Habits,
     state: Mutex<State>,
+    /// It broke in another way.
+    changed: Condvar,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct State {
-    /// By host, path with its query, and `Origin`: what Cloudflare's default key is made of.
-    kept: HashMap<(String, String), Answer>,
+    kept: Kept,
     broken: Option<Broken>,
     tokens: Option<(f64, Instant)>,
     calls: Vec<String>,
@@ -77,9 +91,14 @@ pub(super) struct Asked {
 
 impl Edge {
     pub(super) fn before(origin: &str) -> Self {
+        Self::with(origin, Habits::default())
+    }
+
+    pub(super) fn with(origin: &str, habits: Habits) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
-        let edge = Self(Arc::new(Shared { address, origin: origin.to_owned(), state: Mutex::default() }));
+        let (origin, state, changed) = (origin.to_owned(), Mutex::default(), Condvar::new());
+        let edge = Self(Arc::new(Shared { address, origin, habits, state, changed }));
         let accepting = edge.clone();
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
@@ -97,6 +116,13 @@ impl Edge {
 
     pub(super) fn break_it(&self, broken: Option<Broken>) {
         self.state().broken = broken;
+        self.0.changed.notify_all();
+    }
+
+    /// All that it would show without asking the bucket, when no fetch is under way any more.
+    pub(super) fn kept(&self) -> Vec<(Variant, Answer)> {
+        eventually("its fetches end", || self.state().kept.is_quiet());
+        self.state().kept.all()
     }
 
     /// The calls of its interfaces since the last time.
@@ -106,15 +132,34 @@ impl Edge {
 
     /// What a visitor gets, from a page of `origin`.
     pub(super) fn get(&self, target: &str, origin: &str) -> Answer {
-        let key = (target.to_owned(), origin.to_owned());
-        if let Some(kept) = self.state().kept.get(&key) {
-            return kept.clone();
+        let variant = (target.to_owned(), origin.to_owned());
+        let look = self.state().kept.look(&variant, clock::now());
+        match look {
+            Look::Shown(answer) => answer,
+            Look::Ask(Some(answer)) => {
+                let edge = self.clone();
+                thread::spawn(move || edge.fetch(variant));
+                answer
+            }
+            Look::Ask(None) => self.fetch(variant),
         }
-        let path = target.split('?').next().unwrap_or_default();
+    }
+
+    /// Asks the bucket. What it said may be old already when it is kept.
+    fn fetch(&self, variant: Variant) -> Answer {
+        let begun = clock::now();
+        let path = variant.0.split('?').next().unwrap_or_default();
         let answer = fetch(&format!("{}{path}", self.0.origin)).unwrap();
-        // 404 is kept, too: vendors do that for minutes.
-        if matches!(answer.status, 200 | 404) {
-            self.state().kept.insert(key, answer.clone());
+        let lag = self.state().kept.lag(&self.0.habits);
+        let (edge, kept) = (self.clone(), answer.clone());
+        let keep = move || edge.state().kept.put(variant, &kept, begun, clock::now(), &edge.0.habits);
+        if lag.is_zero() {
+            keep();
+        } else {
+            thread::spawn(move || {
+                thread::sleep(lag);
+                keep();
+            });
         }
         answer
     }
@@ -127,6 +172,15 @@ impl Edge {
         let mut from = BufReader::new(client.try_clone()?);
         while let Some(asked) = read(&mut from)? {
             let broken = self.state().broken;
+            match broken.filter(|_| !matches!(&*asked.method, "GET" | "HEAD")) {
+                Some(Broken::Drops) => return Ok(()),
+                Some(Broken::Hangs) => {
+                    let same = |state: &mut State| state.broken == Some(Broken::Hangs);
+                    drop(self.0.changed.wait_while(self.state(), same).unwrap());
+                    return Ok(());
+                }
+                _ => {}
+            }
             let (status, head, body) = match (broken, asked.method.as_str()) {
                 (_, "GET" | "HEAD") => {
                     let origin = asked.headers.get("origin").cloned().unwrap_or_default();
@@ -135,6 +189,7 @@ impl Edge {
                     (answer.status, String::new(), body)
                 }
                 (Some(Broken::Fails), _) => (500, String::new(), b"try again".to_vec()),
+                (Some(Broken::Busy), _) => (429, "retry-after: 1\r\n".to_owned(), b"slower".to_vec()),
                 (Some(Broken::Forbids), _) => (403, String::new(), b"{\"success\":false}".to_vec()),
                 (_, "PURGE") => self.purge(&asked),
                 (_, "POST") if asked.target.starts_with("/2020-05-31/") => {
@@ -159,12 +214,10 @@ impl Edge {
     /// As `ngx_cache_purge`: a path with what varies, or all below one with a star; 412 for what was not kept.
     fn purge(&self, asked: &Asked) -> (u16, String, Vec<u8>) {
         let mut state = self.state();
-        let before = state.kept.len();
-        match asked.target.strip_suffix('*') {
-            Some(start) => state.kept.retain(|(target, _), _| !target.starts_with(start)),
-            None => state.kept.retain(|(target, _), _| *target != asked.target),
-        }
-        let gone = before > state.kept.len();
+        let gone = match asked.target.strip_suffix('*') {
+            Some(start) => state.kept.forget(|(target, _)| target.starts_with(start)),
+            None => state.kept.forget(|(target, _)| *target == asked.target),
+        };
         state.note(format!("PURGE {}", asked.target));
         (if gone { 200 } else { 412 }, String::new(), Vec::new())
     }
@@ -218,7 +271,7 @@ impl State {
 
     /// Takes a token.
     pub(super) fn may(&mut self) -> bool {
-        let now = originfs::clock::now();
+        let now = clock::now();
         let (left, at) = self.tokens.unwrap_or((BURST, now));
         let left = (left + (now - at).as_secs_f64() * RATE).min(BURST);
         self.tokens = Some((if left >= 1.0 { left - 1.0 } else { left }, now));
@@ -227,7 +280,7 @@ impl State {
 
     /// All variants of what has one of these paths, with their queries.
     pub(super) fn forget(&mut self, gone: impl Fn(&str) -> bool) {
-        self.kept.retain(|(target, _), _| !gone(target));
+        self.kept.forget(|(target, _)| gone(target));
     }
 
     /// One URL, as it is, with one `Origin` or none: other variants stay.
@@ -241,7 +294,7 @@ impl State {
             _ => return false,
         };
         let Some(target) = url.strip_prefix(base) else { return false };
-        self.kept.remove(&(target.to_owned(), origin.to_owned()));
+        self.kept.forget(|(kept, of)| kept == target && of == origin);
         true
     }
 
@@ -249,7 +302,7 @@ impl State {
     fn forget_below(&mut self, base: &str, item: &Value) -> bool {
         let host = base.trim_start_matches("http://");
         let Some(start) = item.as_str().and_then(|item| item.strip_prefix(host)) else { return false };
-        self.kept.retain(|(target, _), _| !target.starts_with(start));
+        self.kept.forget(|(target, _)| target.starts_with(start));
         true
     }
 }

@@ -102,13 +102,13 @@ fn are_there() -> bool {
 
 impl Site {
     fn new() -> Option<Self> {
-        let bucket = Bucket::public().filter(|_| are_there())?;
+        let bucket = Bucket::public_part().filter(|_| are_there())?;
         let dir = fresh_dir();
         let [nginx, varnish, web] = [port(), port(), port()];
         let file = dir.join("site.toml");
         let table = |port: u16, below: &str| {
             format!(
-                "[[cdn]]\nvendor = 'http'\nbase = 'http://{CDN}'\nsite = 'http://{WWW}/images'\nedges = 'http://127.0.0.1:{port}'\nbelow = '{below}'\nrepurge_after = 1\n"
+                "[[cdn]]\nvendor = 'http'\nbase = 'http://{CDN}/{{path}}'\nsite = 'http://{WWW}/images'\nedges = 'http://127.0.0.1:{port}'\nbelow = '{below}'\nrepurge_after = 1\n"
             )
         };
         let endpoint = &bucket.server.endpoint;

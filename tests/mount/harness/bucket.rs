@@ -62,6 +62,15 @@ impl Bucket {
         Some(Self { name: server.bucket.clone(), ..Self::on(server) })
     }
 
+    /// The same on any server that can do it; where tests share that, it is a part of a bucket.
+    pub(crate) fn public_part() -> Option<Self> {
+        let shared = server()?;
+        match shared.public.clone() {
+            Some(name) => Some(Self { name, ..Self::on(shared) }),
+            None => Self::public(),
+        }
+    }
+
     /// One that nobody made yet, on a server that makes them cheaply. `None` where that cannot be.
     pub(crate) fn to_be(name: &str) -> Option<Self> {
         let fresh = Self::fresh().filter(|bucket| bucket.server.kind == Kind::Dev)?;

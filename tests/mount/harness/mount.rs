@@ -6,8 +6,9 @@ use std::{
 };
 
 use nix::{
+    fcntl::{OFlag, open},
     mount::{MntFlags, umount2},
-    sys::signal::Signal,
+    sys::{signal::Signal, stat::Mode},
 };
 
 use super::{
@@ -34,22 +35,27 @@ pub(crate) struct Refused {
 }
 
 impl Mount {
-    /// Returns when the mount answers. `cache_dir=` and `dir=` in `options` replace the fresh ones.
+    /// Returns when the mount answers. `cache_dir=` and `dir=` in `options` replace the fresh ones; a word in capitals is
+    /// a variable of its environment, set to 1.
     pub(crate) fn start(bucket: &Bucket, endpoint: &str, options: &str) -> Result<Self, Refused> {
         let base = fresh_dir();
         let (mut dir, mut cache) = (base.join("mnt"), base.join("cache"));
+        let mut variables = Vec::new();
         // A disk that others fill is no failure of a test.
         let mut all = format!("endpoint={endpoint},path_style,region=us-east-1,timeout=10s,cache_min_free=256MiB");
         for option in options.split(',').filter(|option| !option.is_empty()) {
             match option.split_once('=') {
                 Some(("dir", path)) => dir = path.into(),
                 Some(("cache_dir", path)) => cache = path.into(),
+                None if option.bytes().all(|b| b.is_ascii_uppercase() || b == b'_') => {
+                    variables.push(format!("{option}=1"));
+                }
                 _ => all = format!("{all},{option}"),
             }
         }
         fs::create_dir_all(&dir).unwrap();
         let options = format!("{all},cache_dir={}", cache.display());
-        let command = command(bucket, &dir, &options);
+        let command = command(bucket, &dir, &options, &variables);
         let process = outside::start(command.iter().map(String::as_str));
         let mount = Self { process, base, dir, command };
         eventually("the mount answers", || {
@@ -121,6 +127,14 @@ impl Mount {
         table.lines().any(|line| line.split(' ').nth(4).is_some_and(|at| Path::new(at) == self.dir))
     }
 
+    /// Ends the connection to the kernel, as `umount -f` does, and leaves the mount where it is.
+    pub(crate) fn abort(&self) {
+        // Whoever has it open keeps it there, and asks nobody for it.
+        let held = open(&self.dir, OFlag::O_PATH | OFlag::O_DIRECTORY, Mode::empty());
+        umount2(&self.dir, MntFlags::MNT_FORCE).unwrap_or_default();
+        drop(held);
+    }
+
     /// Ends the mount as systemd does; gives the exit code when the program is gone.
     pub(crate) fn stop(&self) -> i32 {
         self.signal(Signal::SIGTERM);
@@ -132,15 +146,19 @@ impl Mount {
         self.process.wait()
     }
 
+    /// Whether the program has ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.process.ended().is_some()
+    }
+
     /// Detaches what a killed program left, so that the place can be mounted again.
     pub(crate) fn detach(&self) {
         umount2(&self.dir, MntFlags::MNT_DETACH).unwrap();
     }
 }
 
-fn command(bucket: &Bucket, dir: &Path, options: &str) -> Vec<String> {
+fn command(bucket: &Bucket, dir: &Path, options: &str, variables: &[String]) -> Vec<String> {
     let words = [
-        "env",
         &format!("AWS_ACCESS_KEY_ID={}", bucket.server.access_key),
         &format!("AWS_SECRET_ACCESS_KEY={}", bucket.server.secret_key),
         "AWS_EC2_METADATA_DISABLED=true",
@@ -152,7 +170,8 @@ fn command(bucket: &Bucket, dir: &Path, options: &str) -> Vec<String> {
         "-o",
         options,
     ];
-    words.map(str::to_owned).into()
+    let variables = variables.iter().map(String::as_str);
+    ["env"].into_iter().chain(variables).chain(words).map(str::to_owned).collect()
 }
 
 /// `originfs WORDS SOURCE DIR`, a command beside a mount, with the options that every test needs and `options`.

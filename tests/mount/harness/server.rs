@@ -38,6 +38,8 @@ pub(crate) struct Server {
     pub(crate) secret_key: String,
     /// Exists already.
     pub(crate) bucket: String,
+    /// Another one, whose objects everybody may read, where there is one.
+    pub(crate) public: Option<String>,
 }
 
 /// The server of this test process. `None`, with a message, where tests cannot mount.
@@ -112,6 +114,7 @@ fn from_env() -> Option<Server> {
         access_key: var("AWS_ACCESS_KEY_ID"),
         secret_key: var("AWS_SECRET_ACCESS_KEY"),
         bucket: var("ORIGINFS_TEST_BUCKET"),
+        public: env::var("ORIGINFS_TEST_PUBLIC").ok(),
     })
 }
 
@@ -139,5 +142,6 @@ fn start(more: &[&str]) -> Server {
         access_key: access_key.into(),
         secret_key: secret_key.into(),
         bucket: bucket.into(),
+        public: None,
     }
 }

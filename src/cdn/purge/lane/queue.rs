@@ -24,7 +24,8 @@ pub struct Waiting {
 #[derive(Debug)]
 pub(super) struct Queue {
     waiting: BTreeMap<u64, Waiting>,
-    places: HashMap<Target, u64>,
+    /// In the order of keys, so that what is below a directory is found without a look at all that waits.
+    places: BTreeMap<Target, u64>,
     /// Objects by directory.
     crowds: HashMap<Arc<str>, usize>,
     /// How many objects make a directory a crowd; `None`: none do.
@@ -38,7 +39,7 @@ impl Queue {
     pub(super) fn new(limit: Option<usize>) -> Self {
         Self {
             waiting: BTreeMap::new(),
-            places: HashMap::new(),
+            places: BTreeMap::new(),
             crowds: HashMap::new(),
             limit,
             full: BTreeSet::new(),
@@ -107,9 +108,13 @@ impl Queue {
 
     /// Takes all that is below a directory.
     pub(super) fn drain_below(&mut self, dir: &str) -> Vec<Waiting> {
-        let below = |waiting: &Waiting| matches!(&waiting.target, Target::Object(key) | Target::Below(key) if key.starts_with(dir));
+        let from = |first: Target| {
+            let below =
+                |target: &Target| matches!(target, Target::Object(key) | Target::Below(key) if key.starts_with(dir));
+            self.places.range(first..).take_while(move |(target, _)| below(target)).map(|(_, place)| *place)
+        };
         let places: Vec<u64> =
-            self.waiting.iter().filter(|(_, waiting)| below(waiting)).map(|(place, _)| *place).collect();
+            from(Target::Object(Arc::from(dir))).chain(from(Target::Below(Arc::from(dir)))).collect();
         places.into_iter().filter_map(|place| self.remove(place)).collect()
     }
 

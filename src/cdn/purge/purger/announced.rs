@@ -1,7 +1,7 @@
 //! Changes on their way to the bucket, from before their request until its answer.
 
 use std::{
-    collections::HashMap,
+    collections::HashSet,
     sync::{Arc, atomic::Ordering},
 };
 
@@ -9,10 +9,7 @@ use super::Purger;
 use crate::{
     cdn::purge::outbox::Id,
     model::key::Key,
-    store::{
-        Require,
-        watched::{Change, Notice, Watch},
-    },
+    store::watched::{Change, Notice, Watch},
 };
 
 /// What was announced and has not been settled.
@@ -39,6 +36,10 @@ impl Watch for Arc<Purger> {
         {
             log::error!("purges may not survive a power loss: {err}");
         }
+        #[cfg(debug_assertions)]
+        if self.hasty.load(Ordering::Relaxed) {
+            return None;
+        }
         Some(announced)
     }
 
@@ -55,10 +56,10 @@ impl Announced {
         self.first.into_iter().flat_map(move |first| first..first + count)
     }
 
-    fn end(&mut self, change: impl Fn(&str) -> Option<bool>) {
+    fn end(&mut self, happened: impl Fn(&str) -> bool) {
         let mut ids = self.ids().collect::<Vec<_>>().into_iter();
         for key in std::mem::take(&mut self.keys) {
-            self.purger.settled(ids.next(), &key, change(&key));
+            self.purger.settled(ids.next(), &key, happened(&key));
         }
         self.purger.poke.notify_one();
     }
@@ -66,20 +67,20 @@ impl Announced {
 
 impl Notice for Announced {
     fn settle(mut self, changes: Vec<Change>) {
-        // An edge may have fetched the old one just before it went; what is new had none.
         let told = |change: &Change| match change {
-            Change::Written { key, old, .. } => (key.as_str().to_owned(), *old != Require::Absent),
-            Change::Deleted { key, .. } | Change::Unsure { key } => (key.as_str().to_owned(), true),
+            Change::Written { key, .. } | Change::Deleted { key, .. } | Change::Unsure { key } => {
+                key.as_str().to_owned()
+            }
         };
-        let all: HashMap<String, bool> = changes.iter().map(told).collect();
-        self.end(|key| all.get(key).copied());
+        let all: HashSet<String> = changes.iter().map(told).collect();
+        self.end(|key| all.contains(key));
     }
 }
 
 impl Drop for Announced {
     fn drop(&mut self) {
         if !self.keys.is_empty() {
-            self.end(|_| Some(true));
+            self.end(|_| true);
         }
     }
 }

@@ -170,6 +170,31 @@ async fn nothing_is_purged_before_its_request_is_answered() {
     run.abort();
 }
 
+/// An edge may have been told of a 404, or of the old one, just before, and keep it just after the first purge.
+#[tokio::test]
+async fn all_that_changed_is_purged_once_more_what_is_new_and_what_an_earlier_run_left_too() {
+    let dir = Dir::new();
+    let open = || {
+        let mut station = station();
+        station.common.repurge_after = Some(Duration::from_millis(50));
+        Purger::open(&dir.0, "site/", vec![station], 1).unwrap()
+    };
+    let purger = open();
+    let outside = always(200);
+    purger.announce(&[key("site/new")]).await.unwrap().settle(vec![written("site/new")]);
+    let run = tokio::spawn(driver::run(Arc::clone(&purger), Arc::clone(&outside)));
+    drained(&purger).await;
+    run.abort();
+    assert_eq!(std::mem::take(&mut *outside.seen.lock().unwrap()), ["PURGE http://127.0.0.1:1/new"; 2]);
+    let left = purger.announce(&[key("site/left")]).await.unwrap();
+    std::mem::forget((left, purger));
+    let purger = open();
+    let run = tokio::spawn(driver::run(Arc::clone(&purger), Arc::clone(&outside)));
+    drained(&purger).await;
+    run.abort();
+    assert_eq!(*outside.seen.lock().unwrap(), ["PURGE http://127.0.0.1:1/left"; 2]);
+}
+
 #[tokio::test]
 async fn directories_control_objects_and_other_prefixes_concern_nobody() {
     let dir = Dir::new();
