@@ -23,6 +23,7 @@ use super::{
     decode::{self, caller, file},
     dir::{self, At},
     files::Files,
+    held::Held,
     init::Kernel,
     open::{self, New},
     reply,
@@ -39,10 +40,10 @@ pub struct Adapter<S: Store>(Arc<Edge<S>>);
 
 impl<S: Store> Adapter<S> {
     /// `xattr`: extended attributes exist. `limit`: how long a request may take whose work is bounded. What waits runs
-    /// on `runtime`; what the kernel grants is told in `kernel`.
-    pub fn new(fs: Arc<Fs<S>>, kernel: Kernel, xattr: bool, runtime: Handle, limit: Duration) -> Self {
+    /// on `runtime` and is noted in `held`; what the kernel grants is told in `kernel`.
+    pub fn new(fs: Arc<Fs<S>>, kernel: Kernel, xattr: bool, runtime: Handle, (limit, held): (Duration, Held)) -> Self {
         let files = Files::new(kernel.clone());
-        Self(Arc::new(Edge { fs, files, kernel, xattr, calls: Calls { runtime, limit } }))
+        Self(Arc::new(Edge { fs, files, kernel, xattr, calls: Calls { runtime, limit, held } }))
     }
 
     fn fs(&self) -> Arc<Fs<S>> {
@@ -169,8 +170,8 @@ impl<S: Store> Filesystem for Adapter<S> {
         reply: ReplyEmpty,
     ) {
         let Some(mode) = decode::rename_mode(flags) else { return reply.error(Errno::EINVAL) };
-        let (call, fs) = (Call::new("rename", parent), self.fs());
         let (name, to, new_name) = (name.to_owned(), NodeId(new_parent.0), new_name.to_owned());
+        let (call, fs) = (Call::new("rename", parent).and(to), self.fs());
         let work = async move { fs.rename((call.node, &name), (to, &new_name), mode).await };
         self.0.calls.wait(call, reply, work, reply::empty);
     }

@@ -11,7 +11,7 @@ use std::{
 use fuser::{BackingId, Errno, INodeNo};
 use tokio::{runtime::Handle, time::timeout};
 
-use super::{files::Files, init::Kernel, reply::Refuse};
+use super::{files::Files, held::Held, init::Kernel, reply::Refuse};
 use crate::{
     error::{Error, Result},
     fs::{Fs, types::NodeId},
@@ -34,6 +34,8 @@ pub(super) struct Calls {
     pub(super) runtime: Handle,
     /// How long a request may take whose work is bounded.
     pub(super) limit: Duration,
+    /// Where they wait.
+    pub(super) held: Held,
 }
 
 /// Work that has begun on the kernel's thread.
@@ -49,11 +51,22 @@ enum Begun<F: Future> {
 pub(super) struct Call {
     op: &'static str,
     pub(super) node: NodeId,
+    /// The other directory of a rename.
+    also: Option<NodeId>,
 }
 
 impl Call {
     pub(super) fn new(op: &'static str, node: INodeNo) -> Self {
-        Self { op, node: NodeId(node.0) }
+        Self { op, node: NodeId(node.0), also: None }
+    }
+
+    /// It concerns this node too.
+    pub(super) fn and(self, also: NodeId) -> Self {
+        Self { also: Some(also), ..self }
+    }
+
+    fn nodes(self) -> [NodeId; 2] {
+        [self.node, self.also.unwrap_or(self.node)]
     }
 
     /// Runs `handler` on the kernel's thread. A panic ends the request, not the thread: the reply that the handler
@@ -128,10 +141,11 @@ impl Calls {
             Ok(done) => return call.answer(reply, done, send),
             Err(work) => work,
         };
-        let limit = self.limit;
+        let (limit, hold) = (self.limit, self.held.hold(call.nodes()));
         self.runtime.spawn(async move {
             let answer = timeout(limit, work).await.unwrap_or_else(|_| Err(call.late(limit)));
             call.answer(reply, answer, send);
+            drop(hold);
         });
     }
 
@@ -149,17 +163,19 @@ impl Calls {
             Ok(done) => return call.answer(reply, done, send),
             Err(work) => work,
         };
-        let limit = self.limit;
+        let (limit, hold) = (self.limit, self.held.hold(call.nodes()));
         self.runtime.spawn(async move {
             let mut working = tokio::spawn(work);
             let Ok(done) = timeout(limit, &mut working).await else {
                 reply.refuse(call.errno(&call.late(limit)));
+                drop(hold);
                 if let Ok(Ok(value)) = working.await {
                     undo(value);
                 }
                 return;
             };
             call.answer(reply, done.unwrap_or_else(|panic| Err(Error::unavailable(panic))), send);
+            drop(hold);
         });
     }
 
@@ -176,10 +192,12 @@ impl Calls {
             Ok(done) => return call.answer(reply, done, send),
             Err(work) => work,
         };
+        let hold = self.held.hold(call.nodes());
         self.runtime.spawn(async move {
             // In a task of its own, so that a panic is logged with its operation.
             let done = tokio::spawn(work).await;
             call.answer(reply, done.unwrap_or_else(|panic| Err(Error::unavailable(panic))), send);
+            drop(hold);
         });
     }
 
@@ -220,7 +238,7 @@ mod tests {
     }
 
     fn calls() -> (Calls, Call) {
-        (Calls { runtime: Handle::current(), limit: LIMIT }, Call::new("test", INodeNo(7)))
+        (Calls { runtime: Handle::current(), limit: LIMIT, held: Held::default() }, Call::new("test", INodeNo(7)))
     }
 
     fn send(reply: Reply, value: u32) {
@@ -296,7 +314,10 @@ mod tests {
     fn what_waits_for_nothing_is_answered_by_the_kernels_thread() {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         // Nobody runs what is spawned.
-        let (calls, call) = (Calls { runtime: runtime.handle().clone(), limit: LIMIT }, Call::new("test", INodeNo(7)));
+        let (calls, call) = (
+            Calls { runtime: runtime.handle().clone(), limit: LIMIT, held: Held::default() },
+            Call::new("test", INodeNo(7)),
+        );
         let ((change, mut changed), (wait, mut waited), (ask, mut asked)) = (reply(), reply(), reply());
         calls.change(call, change, async { Ok(1) }, |_| panic!("it was in time"), send);
         calls.wait(call, wait, async { Ok(2) }, send);

@@ -13,6 +13,7 @@ mod call;
 mod decode;
 mod dir;
 mod files;
+pub mod held;
 pub mod init;
 pub mod iomode;
 pub mod notify;

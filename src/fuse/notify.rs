@@ -1,7 +1,7 @@
 //! Tells the kernel what it should not believe any more, from a thread of its own.
 //!
 //! The kernel takes locks for a notification that a request in progress may hold, so the thread serves no request,
-//! holds no lock of ours, and nobody waits for it.
+//! holds no lock of ours, and nobody waits for it; and it begins no notification while such a request waits for the bucket.
 
 use std::{
     ffi::OsStr,
@@ -16,7 +16,8 @@ use std::{
 
 use fuser::{INodeNo, Notifier};
 
-use crate::fs::types::Invalidation;
+use super::held::Held;
+use crate::fs::types::{Invalidation, NodeId};
 
 /// Stops the notifications when dropped.
 #[derive(Debug)]
@@ -37,11 +38,14 @@ impl Drop for Notifying {
 }
 
 /// Starts the thread.
-pub fn start(notifier: Notifier, queue: Receiver<Invalidation>) -> io::Result<Notifying> {
+pub fn start(notifier: Notifier, queue: Receiver<Invalidation>, held: Held) -> io::Result<Notifying> {
     let armed = Arc::new(AtomicBool::new(true));
     let handle = Notifying(Arc::clone(&armed));
     thread::Builder::new().name("notify".to_owned()).spawn(move || {
         for stale in queue {
+            if let Some(node) = locked(&stale) {
+                held.wait(node, || armed.load(Ordering::Acquire));
+            }
             if !armed.load(Ordering::Acquire) {
                 return;
             }
@@ -51,6 +55,16 @@ pub fn start(notifier: Notifier, queue: Receiver<Invalidation>) -> io::Result<No
         }
     })?;
     Ok(handle)
+}
+
+/// The node whose locks the kernel takes for it (fs/fuse/dir.c, `fuse_reverse_inval_entry`; fs/fuse/inode.c,
+/// `fuse_reverse_inval_inode`).
+fn locked(stale: &Invalidation) -> Option<NodeId> {
+    match stale {
+        Invalidation::Attr(_) | Invalidation::Tell(_) => None,
+        Invalidation::Pages(id) => Some(*id),
+        Invalidation::Entry { parent, .. } => Some(*parent),
+    }
 }
 
 fn send(notifier: &Notifier, stale: &Invalidation) -> io::Result<()> {

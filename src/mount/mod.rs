@@ -46,6 +46,7 @@ use crate::{
     fs::{Fs, types::Invalidation},
     fuse::{
         Adapter,
+        held::Held,
         init::{Kernel, KernelEdge},
         notify::{self, Notifying},
     },
@@ -225,7 +226,9 @@ impl<S: Store> Mounted<S> {
     pub fn start(options: &Options, point: &Path, runtime: &Handle, opened: Opened<S>) -> Result<Self, MountError> {
         let Opened { fs, queue, kernel, last } = opened;
         let limit = options.s3.timeout.saturating_add(SLACK);
-        let adapter = Adapter::new(Arc::clone(&fs), kernel.clone(), options.fs.xattr, runtime.clone(), limit);
+        let held = Held::default();
+        let edge = (limit, held.clone());
+        let adapter = Adapter::new(Arc::clone(&fs), kernel.clone(), options.fs.xattr, runtime.clone(), edge);
         let how = How {
             source: options.mount.fsname.clone(),
             allow_other: options.mount.allow_other,
@@ -238,7 +241,7 @@ impl<S: Store> Mounted<S> {
         let session = Session::from_fd(adapter, device, SessionACL::All, config)
             .map_err(|err| MountError::Host("FUSE handshake", err))?;
         let threads = |err| MountError::Host("threads", err);
-        let notifying = notify::start(session.notifier(), queue).map_err(threads)?;
+        let notifying = notify::start(session.notifier(), queue, held).map_err(threads)?;
         let (end, ended) = watch::channel(false);
         let serve = move || {
             if let Err(err) = session.run() {

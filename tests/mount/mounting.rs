@@ -3,11 +3,13 @@
 use std::{
     fs::{self, File},
     io::Write as _,
+    thread,
+    time::Duration,
 };
 
 use nix::{errno::Errno, sys::signal::Signal};
 
-use crate::harness::{Bucket, Fault, eventually, fresh_dir, noise, refused, store, sum};
+use crate::harness::{Bucket, Fault, PATIENCE, eventually, fresh_dir, noise, refused, run, store, sum};
 
 #[test]
 fn two_mounts_never_share_a_cache() {
@@ -122,7 +124,7 @@ fn a_kill_during_an_upload_leaves_no_object_and_the_place_can_be_mounted_again()
     mount.write("replaced", b"old");
     wire.break_all("PUT", Fault::Stall);
     let (new, replaced) = (mount.path("new.bin"), mount.path("replaced"));
-    let writers = [new, replaced].map(|path| std::thread::spawn(move || store(path, noise(1 << 20, 1))));
+    let writers = [new, replaced].map(|path| thread::spawn(move || store(path, noise(1 << 20, 1))));
     eventually("both uploads are under way", || wire.count("PUT", "new.bin") > 0 && wire.count("PUT", "replaced") > 0);
     mount.signal(Signal::SIGKILL);
     assert_ne!(mount.wait(), 0);
@@ -140,6 +142,36 @@ fn a_kill_during_an_upload_leaves_no_object_and_the_place_can_be_mounted_again()
     refused(fs::metadata(again.path("new.bin")), Errno::ENOENT);
     again.write("new.bin", b"second try");
     assert_eq!(bucket.body("new.bin"), b"second try");
+}
+
+#[test]
+fn a_kill_ends_a_mount_that_hangs_while_names_are_forgotten() {
+    let Some(bucket) = Bucket::fresh() else { return };
+    bucket.put("d/known", b"x");
+    let (mount, wire) = bucket.wired("");
+    mount.stat("d/known");
+    wire.break_all(None, Fault::Silence);
+    let unknown = mount.path("d/unknown");
+    // The kernel holds the lock of the directory until it is answered, and wants it to forget another name.
+    let hangs = thread::spawn(move || fs::metadata(unknown).map(drop));
+    eventually("a name is asked for", || wire.count("GET", "unknown") + wire.count("HEAD", "unknown") > 0);
+    let before = mount.wakes_of("notify");
+    let known = mount.path("d/known").to_str().unwrap().to_owned();
+    // It would wait for half a minute.
+    let forgets = thread::spawn(move || run([env!("CARGO_BIN_EXE_originfs"), "invalidate", &known]));
+    eventually("the kernel is to be told", || mount.wakes_of("notify") > before);
+    mount.signal(Signal::SIGKILL);
+    let begin = originfs::clock::now();
+    while !mount.has_ended() && begin.elapsed() < PATIENCE / 4 {
+        thread::sleep(Duration::from_millis(10));
+    }
+    let ended = mount.has_ended();
+    // Or nothing here would ever end.
+    mount.abort();
+    mount.detach();
+    hangs.join().unwrap().unwrap_err();
+    forgets.join().unwrap();
+    assert!(ended, "the killed process is still there");
 }
 
 #[test]

@@ -92,6 +92,19 @@ impl Mount {
         line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
     }
 
+    /// How often the thread of that name had waited for something and went on.
+    pub(crate) fn wakes_of(&self, thread: &str) -> u64 {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.process.pid())).unwrap();
+        let of = |dir: PathBuf, file: &str| fs::read_to_string(dir.join(file)).unwrap_or_default();
+        let wakes = |dir: PathBuf| {
+            let status = of(dir, "status");
+            let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+            line.and_then(|count| count.trim().parse::<u64>().ok())
+        };
+        let named = tasks.map(|task| task.unwrap().path()).find(|dir| of(dir.clone(), "comm").trim() == thread);
+        named.and_then(wakes).unwrap_or_else(|| panic!("no thread {thread}"))
+    }
+
     /// Whether its cache directory, if it is the mount's own, has what it found out about the server.
     pub(crate) fn knows_server(&self) -> bool {
         let Ok(mut caches) = fs::read_dir(self.cache_dir()) else { return true };
