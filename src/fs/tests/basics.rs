@@ -157,26 +157,6 @@ async fn directories_outlive_their_last_file() {
 }
 
 #[tokio::test]
-async fn a_tree_of_others_goes_without_a_list_for_each_name() {
-    let host = Host::with(&bucket(), aged());
-    for n in 0..50 {
-        host.bucket.inner().put_foreign(&format!("site/implicit/{n}"), &b"x"[..], Headers::default());
-    }
-    host.ls("implicit").await.unwrap();
-    host.requests();
-    for n in 0..50 {
-        host.unlink(&format!("implicit/{n}")).await.unwrap();
-    }
-    let requests = host.requests();
-    let count = |op| requests.iter().filter(|seen| **seen == op).count();
-    assert_eq!((count(Op::Delete), count(Op::Put)), (50, 1));
-    assert!(count(Op::List) < 6, "{}", count(Op::List));
-    assert_eq!(host.ls("implicit").await.unwrap(), [""; 0]);
-    host.rmdir("implicit").await.unwrap();
-    assert!(matches!(host.stat("implicit").await, Err(Error::NotFound)));
-}
-
-#[tokio::test]
 async fn rename_moves_the_object_and_follows_the_new_name() {
     let host = Host::new(&bucket());
     let mut headers = Headers { cache_control: Some("max-age=9".into()), ..Headers::default() };

@@ -310,3 +310,23 @@ async fn a_cold_directory_of_many_pages_is_listed_once() {
         assert_eq!(host.ls("d").await.unwrap().len(), 2101);
     }
 }
+
+#[tokio::test]
+async fn a_tree_of_others_goes_without_a_list_for_each_name() {
+    let host = Host::with(&bucket(), aged());
+    for n in 0..50 {
+        put(&host.bucket, &format!("implicit/{n}"));
+    }
+    host.ls("implicit").await.unwrap();
+    host.requests();
+    for n in 0..50 {
+        host.unlink(&format!("implicit/{n}")).await.unwrap();
+    }
+    let requests = host.requests();
+    let count = |op| requests.iter().filter(|seen| **seen == op).count();
+    assert_eq!((count(Op::Delete), count(Op::Put)), (50, 1));
+    assert!(count(Op::List) < 6, "{}", count(Op::List));
+    assert_eq!(host.ls("implicit").await.unwrap(), [""; 0]);
+    host.rmdir("implicit").await.unwrap();
+    assert!(matches!(host.stat("implicit").await, Err(Error::NotFound)));
+}
