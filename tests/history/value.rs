@@ -12,8 +12,8 @@ pub(crate) struct Id {
     pub(crate) seq: u32,
 }
 
-/// Bytes of a record's head: a mark, the writer, its count, the length of the whole record. The rest follows from
-/// these.
+/// Bytes of a record's head: a mark, the writer, its count, the length of the whole record, and a sum of these three: a
+/// file that is written over in place shows parts of two heads. The rest follows from them.
 pub(crate) const HEAD: usize = 24;
 const MARK: &[u8; 8] = b"originfs";
 
@@ -35,9 +35,15 @@ pub(crate) fn record(id: Id, len: usize) -> Vec<u8> {
     bytes.extend_from_slice(MARK);
     bytes.extend_from_slice(&id.by.to_le_bytes());
     bytes.extend_from_slice(&id.seq.to_le_bytes());
-    bytes.extend_from_slice(&(len as u64).to_le_bytes());
-    bytes.extend(noise(len - HEAD, u64::from(id.by) << 32 | u64::from(id.seq)));
+    let short = u32::try_from(len).expect("records are small");
+    bytes.extend_from_slice(&short.to_le_bytes());
+    bytes.extend(noise(4, seed(id) ^ u64::from(short).rotate_right(16)));
+    bytes.extend(noise(len - HEAD, seed(id)));
     bytes
+}
+
+fn seed(id: Id) -> u64 {
+    u64::from(id.by) << 32 | u64::from(id.seq)
 }
 
 /// Which writes these bytes are.
@@ -63,10 +69,14 @@ fn one(bytes: &[u8]) -> Result<(Id, usize), String> {
     }
     let four = |at: usize| u32::from_le_bytes(head[at..at + 4].try_into().expect("four bytes"));
     let id = Id { by: four(8), seq: four(12) };
-    let len = u64::from_le_bytes(head[16..].try_into().expect("eight bytes"));
+    let len = four(16);
     let body = usize::try_from(len).ok().and_then(|len| len.checked_sub(HEAD)).and_then(|len| rest.get(..len));
     let Some(body) = body else { return Err(format!("{} of {len} bytes of {id:?}", bytes.len())) };
-    if body != &record(id, HEAD + body.len())[HEAD..] {
+    let whole = record(id, HEAD + body.len());
+    if head != &whole[..HEAD] {
+        return Err("parts of two heads".to_owned());
+    }
+    if body != &whole[HEAD..] {
         return Err(format!("other bytes in {id:?} of {len}"));
     }
     Ok((id, HEAD + body.len()))
@@ -92,6 +102,15 @@ mod tests {
         let behind = [&a[..], &[0; 40]].concat();
         for bytes in [&a[..99], &a[..10], &b[..100], &mixed, &zeros, &behind, &[], &[0; 100]] {
             assert!(matches!(understand(bytes), Seen::Torn(_)), "{:?}", understand(bytes));
+        }
+    }
+
+    #[test]
+    fn parts_of_two_heads_are_no_record() {
+        let (old, new) = (record(A, HEAD), record(Id { by: 2, seq: 8 }, HEAD + 3));
+        for cut in 9..HEAD {
+            let seen = understand(&[&new[..cut], &old[cut..]].concat());
+            assert!(matches!(seen, Seen::Torn(_)), "{cut}: {seen:?}");
         }
     }
 }
