@@ -36,6 +36,11 @@ use crate::{
 const DOTS: u64 = 2;
 
 impl<S: Store> Fs<S> {
+    /// Whether a listing has the attributes of all it names.
+    pub fn lists_attributes(&self) -> bool {
+        self.options.attrs == Attrs::List
+    }
+
     /// Fails with `Stale` if the directory is gone. A listing that came with the lookup of this very open(2) is good
     /// enough.
     pub async fn opendir(&self, id: NodeId, caller: Caller) -> Result<Fh> {

@@ -53,7 +53,7 @@ impl<S: Store> Adapter<S> {
 
 impl<S: Store> Filesystem for Adapter<S> {
     fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
-        self.0.kernel.negotiate(config, geteuid().is_root())
+        self.0.kernel.negotiate(config, geteuid().is_root(), self.0.fs.lists_attributes())
     }
 
     fn lookup(&self, req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {

@@ -76,11 +76,12 @@ impl Kernel {
     }
 
     /// Asks for what is wanted and records what is granted. `privileged`: this process may register cache files.
-    pub(super) fn negotiate(&self, config: &mut KernelConfig, privileged: bool) -> io::Result<()> {
-        let offered = config.capabilities();
+    /// `listed`: a listing has the attributes of all it names.
+    pub(super) fn negotiate(&self, config: &mut KernelConfig, privileged: bool, listed: bool) -> io::Result<()> {
+        let (offered, wanted) = (config.capabilities(), wanted(listed));
         let passthrough = passthrough(offered, privileged);
         let refused = |what: &'static str| move |_| io::Error::other(format!("fuser refused {what}"));
-        config.add_capabilities(WANTED & offered).map_err(|_| io::Error::other("fuser refused the capabilities"))?;
+        config.add_capabilities(wanted & offered).map_err(|_| io::Error::other("fuser refused the capabilities"))?;
         if passthrough.is_ok() {
             config.add_capabilities(InitFlags::FUSE_PASSTHROUGH).map_err(|_| io::Error::other("no passthrough"))?;
             // One level: cache files on ordinary file systems, and an overlay may still be put on top of us.
@@ -89,7 +90,7 @@ impl Kernel {
         config.set_max_write(MAX_WRITE).map_err(refused("the write size"))?;
         config.set_max_background(MAX_BACKGROUND).map_err(|_| io::Error::other("fuser refused the background size"))?;
         let abi = config.kernel_abi();
-        let missing: Vec<_> = (WANTED & !offered).iter_names().map(|(name, _)| name).collect();
+        let missing: Vec<_> = (wanted & !offered).iter_names().map(|(name, _)| name).collect();
         if let Err(reason) = &passthrough {
             log::info!("passthrough is off: {reason}");
         }
@@ -106,6 +107,12 @@ impl Kernel {
     fn lock(&self) -> MutexGuard<'_, KernelEdge> {
         self.0.lock().expect("no panic happens while it is locked")
     }
+}
+
+fn wanted(listed: bool) -> InitFlags {
+    // Left to itself the kernel stops asking for attributes after the first names (fs/fuse/readdir.c,
+    // `fuse_use_readdirplus`), and then asks for every name by itself, though they cost nothing here.
+    if listed { WANTED.difference(InitFlags::FUSE_READDIRPLUS_AUTO) } else { WANTED }
 }
 
 fn passthrough(offered: InitFlags, privileged: bool) -> Result<(), String> {
@@ -135,6 +142,13 @@ mod tests {
             | InitFlags::FUSE_NO_OPEN_SUPPORT
             | InitFlags::FUSE_EXPLICIT_INVAL_DATA;
         assert!((WANTED & traps).is_empty());
+    }
+
+    #[test]
+    fn attributes_that_are_there_are_always_listed() {
+        let auto = InitFlags::FUSE_READDIRPLUS_AUTO;
+        assert!(wanted(false).contains(auto) && !wanted(true).contains(auto));
+        assert_eq!(wanted(true) | auto, WANTED);
     }
 
     #[test]
