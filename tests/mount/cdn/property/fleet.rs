@@ -103,12 +103,8 @@ impl Fleet {
     pub(super) fn kill(&mut self, at: usize) {
         let host = &mut self.hosts[at];
         host.mount.signal(Signal::SIGKILL);
-        // Its thread that tells the kernel of names may wait for an application that waits for an answer of the daemon:
-        // then neither ends before the connection does.
-        eventually("the killed daemon ends", || {
-            host.mount.abort();
-            host.mount.has_ended()
-        });
+        // By itself: nobody forces the connection to end, as nobody would on a webserver.
+        eventually("the killed daemon is gone", || host.mount.has_ended());
         let gate = Arc::clone(&host.gate);
         let nobody = gate.lock().unwrap();
         host.mount.detach();
