@@ -371,6 +371,11 @@ impl Lane {
         self.tally.paid = items;
     }
 
+    /// Nothing is sent before `until`.
+    pub fn rest_until(&mut self, until: Instant) {
+        self.rest = Some(self.rest.map_or(until, |rest| rest.max(until)));
+    }
+
     /// Somebody changed something: it need not be waited for any more.
     pub fn resume(&mut self) {
         (self.paused, self.rest) = (None, None);
