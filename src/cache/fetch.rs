@@ -67,7 +67,7 @@ impl<S: Store> Contents<S> {
             return Some(Bytes::new());
         }
         let bytes = content.local(&range)?;
-        self.fetch_ahead(content, &range, ahead);
+        self.fetch_ahead(content, &range, true, ahead);
         Some(bytes)
     }
 
@@ -80,7 +80,8 @@ impl<S: Store> Contents<S> {
         }
         let landing = self.join(content, &range, content.blocks(&range), Room::Evict);
         // After the claim of what is needed now, and before the wait for it.
-        self.fetch_ahead(content, &range, ahead);
+        let here = matches!(landing, Landing::Now(Ok(())));
+        self.fetch_ahead(content, &range, here, ahead);
         match landing.wait().await {
             Ok(()) => match content.local(&range) {
                 Some(bytes) => Ok(bytes),
@@ -125,15 +126,15 @@ impl<S: Store> Contents<S> {
 
     /// What a sequential reader wants next is fetched as far as there is capacity: it never waits in a queue, where
     /// others would wait behind it.
-    fn fetch_ahead(self: &Arc<Self>, content: &Arc<Content>, read: &Range<u64>, ahead: &Readahead) {
+    fn fetch_ahead(self: &Arc<Self>, content: &Arc<Content>, read: &Range<u64>, here: bool, ahead: &Readahead) {
         if content.is_whole() {
             return;
         }
-        let Some(more) = ahead.note(read) else { return };
+        let Some(more) = ahead.note(read, here) else { return };
         let more = content.clip(&more);
         let mut at = more.start;
         while at < more.end {
-            let Ok(permit) = Arc::clone(&self.ahead).try_acquire_owned() else { return };
+            let Ok(permit) = Arc::clone(&self.ahead).try_acquire_owned() else { return ahead.stopped(at) };
             let piece = at..(at + PIECE).min(more.end);
             at = piece.end;
             let mut permit = Some(permit);

@@ -1,12 +1,11 @@
 //! One GET on its way into a content. However it ends (also by a panic, or with the runtime), those who wait for
 //! its bytes are told.
 
-use std::{fs::File, io, ops::Range, os::unix::fs::FileExt, sync::Arc};
-
-use bytes::Bytes;
+use std::{fs::File, future::poll_fn, io, ops::Range, sync::Arc, task::Poll};
 
 use super::{
     content::Content,
+    gather::Gather,
     space::{Room, Space},
     state::Trouble,
 };
@@ -46,31 +45,52 @@ impl Flight {
         self.reserved.is_some()
     }
 
-    /// Writes a body that starts at the first missing byte into the file, chunk by chunk.
+    /// Writes a body that starts at the first missing byte into the file: what has arrived at once, and never later
+    /// than the wait for more.
     pub(super) async fn pour(&mut self, mut body: Body) -> Result<(), Trouble> {
-        while !self.left.is_empty() {
-            match body.next().await {
-                Some(chunk) => self.land(&chunk.map_err(Trouble::Fetch)?)?,
-                None => return Err(Trouble::Fetch(Error::unavailable("the body is shorter than what was asked for"))),
-            }
+        let mut gather = Gather::at(self.left.start);
+        while gather.end() < self.left.end {
+            let arrived = poll_fn(|cx| match body.poll_next(cx) {
+                Poll::Pending if !gather.is_empty() => Poll::Ready(None),
+                polled => polled.map(Some),
+            });
+            let trouble = match arrived.await {
+                None => {
+                    self.land(&mut gather)?;
+                    continue;
+                }
+                Some(Some(Ok(mut chunk))) if chunk.len() as u64 <= self.left.end - gather.end() => {
+                    while gather.take(&mut chunk) {
+                        self.land(&mut gather)?;
+                    }
+                    continue;
+                }
+                Some(Some(Ok(_))) => Error::unavailable("the body is longer than what was asked for"),
+                Some(Some(Err(err))) => err,
+                Some(None) => Error::unavailable("the body is shorter than what was asked for"),
+            };
+            // What did arrive need not be asked for again.
+            self.land(&mut gather)?;
+            return Err(Trouble::Fetch(trouble));
         }
-        Ok(())
+        self.land(&mut gather)
     }
 
-    fn land(&mut self, chunk: &Bytes) -> Result<(), Trouble> {
-        let arrived = self.left.start..self.left.start + chunk.len() as u64;
-        if arrived.end > self.left.end {
-            return Err(Trouble::Fetch(Error::unavailable("the body is longer than what was asked for")));
+    fn land(&mut self, gather: &mut Gather) -> Result<(), Trouble> {
+        let arrived = self.left.start..gather.end();
+        if arrived.is_empty() {
+            return Ok(());
         }
-        let file = self.write(chunk, arrived.start).map_err(|err| {
+        let file = self.write(gather).map_err(|err| {
             log::warn!("cache: cannot write: {err}; reading {} without it", self.content.source().key);
             self.content.refuse();
             Trouble::NoRoom
         })?;
+        let bytes = arrived.end - arrived.start;
         self.left.start = arrived.end;
         let finished = self.content.landed(self.id, arrived, file.as_ref());
         if let Some(space) = &self.reserved {
-            space.landed(chunk.len() as u64);
+            space.landed(bytes);
             if finished {
                 space.finished(&self.content);
             }
@@ -79,9 +99,12 @@ impl Flight {
     }
 
     /// The file it went to; `None` if the content is complete already.
-    fn write(&self, chunk: &Bytes, at: u64) -> io::Result<Option<Arc<File>>> {
-        let Some(file) = self.content.part()? else { return Ok(None) };
-        file.write_all_at(chunk, at)?;
+    fn write(&self, gather: &mut Gather) -> io::Result<Option<Arc<File>>> {
+        let Some(file) = self.content.part()? else {
+            gather.forget();
+            return Ok(None);
+        };
+        gather.write(&file)?;
         Ok(Some(file))
     }
 

@@ -15,6 +15,7 @@ mod content;
 mod dir;
 mod fetch;
 mod flight;
+mod gather;
 mod index;
 mod leftovers;
 mod link;

@@ -45,13 +45,15 @@ impl S3Store {
         let answer = self
             .call("UploadPart", Pace::Upload(body.len()), || {
                 let request = self.client().upload_part().bucket(&*self.bucket).key(upload.key.as_str());
-                request
+                let request = request
                     .upload_id(&upload.id)
                     .part_number(at)
                     .body(ByteStream::from(body.clone()))
                     .set_content_md5(md5.clone())
                     .set_request_payer(self.payer())
-                    .send()
+                    .customize();
+                // As in `put_object`.
+                if md5.is_some() { request.disable_payload_signing() } else { request }.send()
             })
             .await
             .map_err(classify)?;

@@ -86,7 +86,9 @@ impl S3Store {
                     .set_content_md5(checksum.clone())
                     .set_if_none_match(if_none_match(require))
                     .set_if_match(self.if_match(require));
-                dress!(request, self, headers, name, acl).send()
+                let request = dress!(request, self, headers, name, acl);
+                // The signature covers Content-MD5, and that the body: it need not be hashed a second time.
+                if checksum.is_some() { request.disable_payload_signing() } else { request }.send()
             })
         };
         let sent = self.with_acl(key, attempt).await;

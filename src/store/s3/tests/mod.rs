@@ -256,6 +256,32 @@ async fn crc32_instead_of_md5() {
     assert_eq!((header(seen, "content-md5"), header(seen, "x-amz-meta-op")), (None, None));
 }
 
+/// A PUT and a part of an upload, as a server sees them that knows who asks.
+async fn signed(checksum: Checksum) -> Vec<String> {
+    let fake = Fake::start(vec![say("200 OK", &["ETag: \"e\""], ""); 2]).await;
+    let path = passwd(&format!("sums-{checksum:?}"), "KEY:secret");
+    let credentials = CredentialSource::PasswdFile(path.clone());
+    let options = crate::config::S3Options { checksum, credentials, ..options(fake.port) };
+    let store = S3Store::connect("photos", &options).await.unwrap();
+    put(&store, Require::Anything).await.unwrap();
+    store.part(&Upload { key: key(), id: "7".to_owned() }, 3, BODY).await.unwrap();
+    std::fs::remove_file(path).unwrap();
+    fake.seen()
+}
+
+#[tokio::test]
+async fn a_body_is_summed_once_and_the_sum_is_signed() {
+    for seen in signed(Checksum::Md5).await {
+        assert_eq!(header(&seen, "content-md5").as_deref(), Some("XUFAKrxLKna5cZ2REBfFkg=="));
+        assert_eq!(header(&seen, "x-amz-content-sha256").as_deref(), Some("UNSIGNED-PAYLOAD"));
+        assert!(header(&seen, "authorization").unwrap().contains("content-md5;"), "{seen}");
+    }
+    for seen in signed(Checksum::None).await {
+        let sum = header(&seen, "x-amz-content-sha256");
+        assert_eq!(sum.map(|sum| sum.len()), Some(64), "of the body, in the signature: {seen}");
+    }
+}
+
 #[tokio::test]
 async fn a_condition_that_is_known_to_be_ignored_is_not_sent() {
     let fake = Fake::start(Vec::new()).await;
