@@ -37,6 +37,8 @@ pub mod fuse;
 pub mod local;
 pub mod model;
 pub mod mount;
+#[cfg(test)]
+mod patience;
 pub mod store;
 pub mod telemetry;
 pub mod upload;

@@ -11,9 +11,8 @@ use std::{
 
 use super::*;
 use crate::{
-    config::{Attrs, Conflict, Exclusive, Perms},
+    config::Perms,
     error::Error,
-    freshness::Freshness,
     model::{
         attr::Kind,
         patterns::{List, Patterns},
@@ -115,27 +114,7 @@ impl Drop for Lab {
 }
 
 fn options() -> FsOptions {
-    FsOptions {
-        freshness: Freshness::Strict,
-        perms: Perms::Uniform,
-        uid: 33,
-        gid: 33,
-        file_mode: 0o644,
-        dir_mode: 0o755,
-        mtime_ns: false,
-        xattr: true,
-        read_only: false,
-        patterns: Patterns::default(),
-        conflict: Conflict::Last,
-        exclusive: Exclusive::Open,
-        attrs: Attrs::Exact,
-        rename_limit: 1000,
-        part_size: PART,
-        upload_concurrency: 4,
-        staging_size: None,
-        headers: Arc::default(),
-        urls: Arc::default(),
-    }
+    FsOptions { xattr: true, part_size: PART, ..FsOptions::plain() }
 }
 
 fn names(list: &report::List) -> Vec<&str> {

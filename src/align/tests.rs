@@ -3,9 +3,6 @@
 use super::*;
 use crate::{
     cdn::policy::{Policy, Wishes},
-    config::{Attrs, Conflict, Exclusive, Perms},
-    freshness::Freshness,
-    model::patterns::Patterns,
     store::{
         Headers,
         faulty::{Faulty, Side},
@@ -18,27 +15,8 @@ type Bucket = Arc<Faulty<MemoryStore>>;
 
 fn options() -> FsOptions {
     let prefix = Prefix::parse("site").unwrap();
-    FsOptions {
-        freshness: Freshness::Strict,
-        perms: Perms::Uniform,
-        uid: 33,
-        gid: 33,
-        file_mode: 0o644,
-        dir_mode: 0o755,
-        mtime_ns: false,
-        xattr: false,
-        read_only: false,
-        patterns: Patterns::default(),
-        conflict: Conflict::Last,
-        exclusive: Exclusive::Open,
-        attrs: Attrs::Exact,
-        rename_limit: 1000,
-        part_size: 5 << 20,
-        upload_concurrency: 4,
-        staging_size: None,
-        headers: Arc::new(Policy::new(Wishes { prefix, ..Wishes::default() })),
-        urls: Arc::default(),
-    }
+    let headers = Arc::new(Policy::new(Wishes { prefix, ..Wishes::default() }));
+    FsOptions { part_size: 5 << 20, headers, ..FsOptions::plain() }
 }
 
 fn aligner(bucket: &Bucket) -> Aligner<Faulty<MemoryStore>> {

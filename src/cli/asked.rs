@@ -50,7 +50,7 @@ fn read(path: &Path, source: Option<&str>, dir: Option<&Path>, words: Vec<Word>)
     let dir = dir.map(Path::to_owned).or_else(|| file.directory.clone()).ok_or_else(|| lacks("directory"))?;
     let path = std::path::absolute(path).map_err(Failure::system)?;
     let base = path.parent().unwrap_or(Path::new("/"));
-    let mut all = file.words(base).map_err(|err| Failure::usage(format!("{}: {err}", path.display())))?;
+    let mut all = file.words(&path).map_err(|err| Failure::usage(format!("{}: {err}", path.display())))?;
     all.extend(words);
     let cdn = file.cdn.iter().map(|cdn| cdn.clone().resolved(base)).collect();
     Ok(Asked { source, dir, words: all, cdn })

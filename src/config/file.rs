@@ -16,6 +16,9 @@ use super::{
     words::Word,
 };
 
+/// The option that names a file with rules.
+const HEADERS: &str = "headers";
+
 /// What a file says. All of it can be said on the command line, too, and wins there.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
 #[serde(default, deny_unknown_fields)]
@@ -27,6 +30,8 @@ pub struct File {
     pub site: Option<PathBuf>,
     /// The CDN in front of the mount.
     pub cdn: Vec<Cdn>,
+    /// Rules for headers. What they mean is read where the option `headers` names the file; here they only say that it does.
+    rule: Vec<Value>,
     /// Those of a mount, under the names that they have after `-o`.
     options: BTreeMap<String, Value>,
 }
@@ -44,9 +49,10 @@ impl File {
         toml::from_str(text).map_err(|err| Error::new(one_line(&err.to_string())))
     }
 
-    /// The options as words of `-o`. Relative paths are relative to `base`, the directory of the file: so a tree that is
+    /// The options as words of `-o`, of the file at `path`. Relative paths are relative to its directory: so a tree that is
     /// made in one place works in another.
-    pub fn words(&self, base: &Path) -> Result<Vec<Word>, Error> {
+    pub fn words(&self, path: &Path) -> Result<Vec<Word>, Error> {
+        let base = path.parent().unwrap_or(Path::new("/"));
         let mut words = Vec::new();
         for (name, value) in &self.options {
             match value {
@@ -59,8 +65,24 @@ impl File {
                 value => words.push(word(name, value, base)?),
             }
         }
+        if !self.rule.is_empty() {
+            words.push(own_rules(path, &words)?);
+        }
         Ok(words)
     }
+}
+
+/// The rules of the file itself, which has `words`.
+fn own_rules(path: &Path, words: &[Word]) -> Result<Word, Error> {
+    let named = |word: &&Word| table::find(&word.normal()).is_some_and(|(row, _)| row.name == HEADERS);
+    if let Some(other) = words.iter().find(named) {
+        return Err(Error::new(format!("rules are in this file, and {} names others", other.name)));
+    }
+    if path.extension().is_none_or(|extension| extension != "toml") {
+        return Err(Error::new("a file with rules must have a name that ends in .toml"));
+    }
+    let path = path.to_str().ok_or_else(|| Error::new("the path is not UTF-8"))?;
+    Ok(Word::new(HEADERS, path))
 }
 
 fn word(name: &str, value: &Value, base: &Path) -> Result<Word, Error> {
@@ -94,7 +116,7 @@ mod tests {
 
     fn words(text: &str) -> Result<Vec<Word>, String> {
         let file = File::parse(text).map_err(|err| err.to_string())?;
-        file.words(Path::new("/etc/originfs")).map_err(|err| err.to_string())
+        file.words(Path::new("/etc/originfs/a.toml")).map_err(|err| err.to_string())
     }
 
     #[test]
@@ -113,6 +135,18 @@ mod tests {
         let text = "[options]\npasswd-file = 'a.passwd'\nlog_file = '/var/log/a'\n";
         let expect = [Word::new("log_file", "/var/log/a"), Word::new("passwd-file", "/etc/originfs/a.passwd")];
         assert_eq!(words(text).unwrap(), expect);
+    }
+
+    #[test]
+    fn rules_are_those_of_the_file_itself() {
+        let rule = "[[rule]]\nnames = ['*.pdf']\ncache_control = 'no-store'\n";
+        assert_eq!(words(rule).unwrap(), [Word::new("headers", "/etc/originfs/a.toml")]);
+        for option in ["headers", "ahbe_conf"] {
+            let err = words(&format!("[options]\n{option} = 'b'\n{rule}")).unwrap_err();
+            assert!(err.contains(option), "{err}");
+        }
+        let file = File::parse(rule).unwrap();
+        assert!(file.words(Path::new("/etc/originfs/a.conf")).unwrap_err().to_string().contains(".toml"));
     }
 
     #[test]

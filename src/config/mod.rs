@@ -6,6 +6,8 @@ mod foreign;
 mod given;
 pub mod outage;
 pub mod parse;
+#[cfg(test)]
+mod plain;
 mod public;
 mod rows;
 mod source;

@@ -4,19 +4,15 @@
 //! Files are told apart by the directory below the mount point that they are in, and by their extension; that is how
 //! applications differ in what they write anew.
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    fs::{self, File},
-    io::{self, BufWriter, ErrorKind, Write as _},
-    ops::AddAssign,
-    path::Path,
-};
+use std::{collections::BTreeMap, fmt, io, ops::AddAssign, path::Path};
 
 use glob::Pattern;
 use serde::{Deserialize, Serialize};
 
-use super::day::{Day, SECONDS};
+use super::{
+    day::{Day, SECONDS},
+    lines,
+};
 
 /// The file of a mount, in its cache directory.
 pub const FILE: &str = "changes.jsonl";
@@ -215,7 +211,7 @@ impl Changes {
     /// Lines that make no sense are left out: they are of a later version, or torn.
     pub fn parse(text: &str) -> Self {
         let mut changes = Self::default();
-        for line in text.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok()) {
+        for line in lines::parse::<Line>(text) {
             changes.since = Some(changes.since.map_or(line.since, |since| since.min(line.since)));
             *changes.months.entry(line.month).or_default().entry(line.class).or_default() += line.tally;
         }
@@ -225,27 +221,20 @@ impl Changes {
 
     /// What was kept. A file that is not there is empty.
     pub fn load(path: &Path) -> io::Result<Self> {
-        match fs::read(path) {
-            Ok(text) => Ok(Self::parse(&String::from_utf8_lossy(&text))),
-            Err(err) if err.kind() == ErrorKind::NotFound => Ok(Self::default()),
-            Err(err) => Err(err),
-        }
+        lines::read(path).map(|text| Self::parse(&text))
     }
 
     /// Replaces the file as a whole.
     pub fn save(&self, path: &Path) -> io::Result<()> {
-        let new = path.with_extension("new");
-        let mut out = BufWriter::new(File::create(&new)?);
         let since = self.since.unwrap_or_default();
-        for (month, classes) in &self.months {
-            for (class, tally) in classes {
-                let line = Line { month: *month, since, class: class.clone(), tally: *tally };
-                serde_json::to_writer(&mut out, &line)?;
-                out.write_all(b"\n")?;
-            }
-        }
-        out.into_inner().map_err(io::IntoInnerError::into_error)?;
-        fs::rename(new, path)
+        let classes = self.months.iter().flat_map(|(month, classes)| classes.iter().map(move |class| (*month, class)));
+        let line = |(month, (class, tally)): (Day, (&Class, &Tally))| Line {
+            month,
+            since,
+            class: class.clone(),
+            tally: *tally,
+        };
+        lines::replace(path, classes.map(line))
     }
 }
 

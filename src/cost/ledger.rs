@@ -2,15 +2,14 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
-    io::{self, ErrorKind, Write as _},
+    io,
     ops::{Add, AddAssign, Sub},
     path::Path,
 };
 
 use serde::{Deserialize, Serialize};
 
-use super::day::Day;
+use super::{day::Day, lines};
 use crate::{store::op::Op, telemetry::counters::Counters};
 
 /// Days that are kept: a year, and the month that is compared with. At 200 bytes each, 80 KiB.
@@ -134,7 +133,7 @@ impl Ledger {
     /// Lines that make no sense are left out: they are of a later version, or torn.
     pub fn parse(text: &str) -> Self {
         let mut ledger = Self::default();
-        for line in text.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok()) {
+        for line in lines::parse::<Line>(text) {
             ledger.add(line.day, line.usage);
         }
         ledger
@@ -142,22 +141,12 @@ impl Ledger {
 
     /// What was kept. A file that is not there is empty.
     pub fn load(path: &Path) -> io::Result<Self> {
-        match fs::read(path) {
-            Ok(text) => Ok(Self::parse(&String::from_utf8_lossy(&text))),
-            Err(err) if err.kind() == ErrorKind::NotFound => Ok(Self::default()),
-            Err(err) => Err(err),
-        }
+        lines::read(path).map(|text| Self::parse(&text))
     }
 
     /// Replaces the file as a whole.
     pub fn save(&self, path: &Path) -> io::Result<()> {
-        let new = path.with_extension("new");
-        let mut file = File::create(&new)?;
-        for (day, usage) in &self.0 {
-            serde_json::to_writer(&mut file, &Line { day: *day, usage: *usage })?;
-            file.write_all(b"\n")?;
-        }
-        fs::rename(new, path)
+        lines::replace(path, self.0.iter().map(|(day, usage)| Line { day: *day, usage: *usage }))
     }
 
     pub fn add(&mut self, day: Day, usage: Usage) {
@@ -187,6 +176,8 @@ impl Ledger {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn usage(n: u64) -> Usage {

@@ -7,6 +7,7 @@ pub mod changes;
 pub mod cold;
 pub mod day;
 pub mod ledger;
+mod lines;
 pub mod price;
 pub mod reads;
 pub mod rules;

@@ -92,7 +92,7 @@ fn completed(files: &impl Files, mut target: Target) -> Target {
     let Some(path) = named.last().and_then(|word| word.value.as_deref()).map(Path::new) else { return target };
     let Some(file) = files.read(path).and_then(|text| File::parse(&text).ok()) else { return target };
     let base = path.parent().unwrap_or(Path::new("/"));
-    let Ok(mut all) = file.words(base) else { return target };
+    let Ok(mut all) = file.words(path) else { return target };
     target.cdn = file.cdn.iter().map(|cdn| cdn.clone().resolved(base)).collect();
     if target.fstab.is_some() {
         // mount(8) adds it where nobody wrote it.

@@ -110,6 +110,7 @@ mod tests {
     use tokio::sync::Semaphore;
 
     use super::*;
+    use crate::patience::eventually;
 
     struct Server {
         sent: AtomicU32,
@@ -137,13 +138,10 @@ mod tests {
             tokio::spawn(async move { batches.ask("k", || server.answer()).await.unwrap() })
         };
         let first = ask();
-        while server.sent.load(Ordering::SeqCst) == 0 {
-            tokio::task::yield_now().await;
-        }
+        eventually("it is asked", || server.sent.load(Ordering::SeqCst) > 0).await;
         let late: Vec<_> = (0..50).map(|_| ask()).collect();
-        while lock(&batches.0).get("k").map_or(0, |slot| slot.waiting.len()) < 50 {
-            tokio::task::yield_now().await;
-        }
+        let waiting = || lock(&batches.0).get("k").map_or(0, |slot| slot.waiting.len());
+        eventually("all wait", || waiting() >= 50).await;
         server.gate.add_permits(2);
         assert_eq!(first.await.unwrap(), 1);
         for caller in late {
@@ -168,9 +166,7 @@ mod tests {
             let (server, batches) = (Arc::clone(&server), Arc::clone(&batches));
             tokio::spawn(async move { batches.ask("k", || server.answer()).await })
         };
-        while server.sent.load(Ordering::SeqCst) == 0 {
-            tokio::task::yield_now().await;
-        }
+        eventually("it is asked", || server.sent.load(Ordering::SeqCst) > 0).await;
         gone.abort();
         server.gate.add_permits(2);
         let asker = Arc::clone(&server);

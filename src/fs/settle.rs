@@ -146,11 +146,23 @@ impl<S: Store> Fs<S> {
             if let Some(file) = &node.payload.file {
                 file.lose_name((parent, name.clone()));
             }
-            if node.lookups > 0 {
+            // Where the kernel asks for a name each time, telling it is of no use, and never without risk: it takes the lock
+            // of the directory, perhaps that of somebody whose request has not been heard yet, and whoever is killed
+            // while it waits for that stays, with all who wait for an answer.
+            if node.lookups > 0 && !self.name_ttl(node.kind, Duration::MAX).is_zero() {
                 self.announce(Invalidation::Entry { parent, name });
             }
         }
         drop(tree.detach(id));
+    }
+
+    /// How long the kernel may take a name for that of a node without asking, if attributes last for `left` more.
+    fn name_ttl(&self, kind: Kind, left: Duration) -> Duration {
+        match (self.options.freshness, kind) {
+            // Every open of a file comes with its own lookup, so that the two share one request and no more.
+            (Freshness::Open { .. }, kind) if kind != Kind::Dir => Duration::ZERO,
+            (freshness, _) => left.min(freshness.stat_age()),
+        }
     }
 
     /// The reply to a lookup, which it counts.
@@ -159,12 +171,7 @@ impl<S: Store> Fs<S> {
         let node = tree.get_mut(id)?;
         node.lookups += 1;
         let left = self.left(node, clock::now());
-        let entry_ttl = match (self.options.freshness, node.kind) {
-            // Every open of a file comes with its own lookup, so that the two share one request and no more.
-            (_, Kind::Dir) => left,
-            (Freshness::Open { .. }, _) => Duration::ZERO,
-            _ => left,
-        };
+        let entry_ttl = self.name_ttl(node.kind, left);
         let attr_ttl = if id.0 == stat.ino { left } else { Duration::ZERO };
         Some(Found { id, stat, attr_ttl, entry_ttl })
     }

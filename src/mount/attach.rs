@@ -94,6 +94,13 @@ impl Attached {
         self.take(MntFlags::MNT_DETACH)
     }
 
+    /// As [`Self::detach`], and ends the connection: what its users have open fails from now on. Users other than root
+    /// cannot have that; for them it is the same.
+    pub(super) fn force(&self) -> io::Result<Unmounted> {
+        // fuse_umount_begin in Linux fs/fuse/inode.c aborts the connection.
+        self.take(MntFlags::MNT_FORCE | MntFlags::MNT_DETACH)
+    }
+
     fn take(&self, flags: MntFlags) -> io::Result<Unmounted> {
         match table::top(&self.point)? {
             Some(top) if top.id == self.row.id => unmount(&self.point, flags),

@@ -91,6 +91,8 @@ pub(super) fn open_at(options: &Options, dir: &Path) -> Result<Option<Arc<Purger
 
 /// Waits for what is to be purged yet, but not for long.
 pub(super) async fn drain(purger: Arc<Purger>) {
+    // What would come later is left for the next mount all the same, which may be long in coming.
+    purger.hurry();
     let deadline = clock::now() + DRAIN_MAX;
     while !purger.is_drained() && purger.moves_before(deadline) && clock::now() < deadline {
         tokio::time::sleep(DRAIN_STEP).await;

@@ -20,7 +20,9 @@ mod table;
 mod upkeep;
 
 use std::{
-    fmt, fs, io,
+    fmt,
+    fs::{self, File},
+    io::{self, Write as _},
     path::{Path, PathBuf},
     pin::Pin,
     sync::{
@@ -40,6 +42,7 @@ use tokio::{
 
 use crate::{
     cache::OpenError,
+    cdn::purge::purger::SYNC_MAX,
     clock,
     config::Options,
     error::Error,
@@ -66,6 +69,7 @@ const SESSION_THREADS: usize = 2;
 
 /// What a request may take beyond the deadline of one bucket operation: then that one fails first, with its reason.
 const SLACK: Duration = Duration::from_secs(5);
+const _: () = assert!(SYNC_MAX.as_millis() < SLACK.as_millis(), "a close that waits for its purge would fail");
 
 /// How long a new mount may take to answer its first stat(2), which asks no bucket.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
@@ -76,11 +80,11 @@ const SAVE_LIMIT: Duration = Duration::from_mins(1);
 /// The least that uploads get at the very end, for what was written after the first round.
 const LAST_SAVE_LIMIT: Duration = Duration::from_secs(5);
 
-/// How often a busy unmount is tried, and the pause between: 2 s for web servers that stop at the same time.
-const UNMOUNT_TRIES: u32 = 20;
+/// How long a busy unmount is tried, for web servers that stop at the same time, and the pause between.
+const UNMOUNT_TIME: Duration = Duration::from_secs(2);
 const UNMOUNT_PAUSE: Duration = Duration::from_millis(100);
 
-/// How long open files are waited for after the mount point is free.
+/// How long open files are waited for after the mount point is free, or before where nobody could end them afterwards.
 const GRACE: Duration = Duration::from_secs(10);
 
 /// Why there is no mount.
@@ -284,10 +288,12 @@ impl<S: Store> Mounted<S> {
         self.notifying.disarm();
         let by = clock::now() + SAVE_LIMIT;
         self.save(runtime, by);
-        self.unmount();
-        if runtime.block_on(async { timeout(GRACE, self.ended()).await }).is_err() {
+        let abort = self.unmount();
+        if runtime.block_on(async { timeout(GRACE, self.ended()).await }).is_err()
+            && let Some(mut abort) = abort
+        {
             log::warn!("{}: files are still open; they fail from now on", self.point.display());
-            self.abort();
+            abort.write_all(b"1").unwrap_or_else(|err| log::error!("they do not: {err}"));
         }
         self.save(runtime, by.max(clock::now() + LAST_SAVE_LIMIT));
         let late = Error::unavailable("the mount was stopped before it could be uploaded");
@@ -313,29 +319,41 @@ impl<S: Store> Mounted<S> {
         }
     }
 
-    fn unmount(&self) {
-        for _ in 0..UNMOUNT_TRIES {
+    /// Gives what ends the connection later; `None`: nothing can any more.
+    fn unmount(&self) -> Option<File> {
+        // Only through a mount point can a connection be ended without that file, and a detached mount has none: then its
+        // users have the time to let go now, and not afterwards.
+        let abort = self.abort_file();
+        let grace = if abort.is_some() { Duration::ZERO } else { GRACE };
+        let until = clock::now() + UNMOUNT_TIME + grace;
+        while clock::now() < until {
             match self.attached.unmount() {
-                Ok(Unmounted::Gone) => return,
+                Ok(Unmounted::Gone) => return abort,
                 Ok(Unmounted::Busy) => thread::sleep(UNMOUNT_PAUSE),
                 Err(err) => {
                     log::error!("{} cannot be unmounted: {err}", self.point.display());
-                    return;
+                    return abort;
                 }
             }
         }
-        log::warn!("{} is in use; its users keep what they have open", self.point.display());
-        if let Err(err) = self.attached.detach() {
-            log::error!("{} cannot be detached: {err}", self.point.display());
+        let point = self.point.display();
+        let left = if abort.is_some() {
+            log::warn!("{point} is in use; its users keep what they have open");
+            self.attached.detach()
+        } else {
+            log::warn!("{point} is in use; what is open fails from now on");
+            self.attached.force()
+        };
+        if let Err(err) = left {
+            log::error!("{point} cannot be detached: {err}");
         }
+        abort
     }
 
-    /// Ends the connection for users who do not let go. Where it cannot be, the end of the process does it.
-    fn abort(&self) {
-        let abort = format!("/sys/fs/fuse/connections/{}/abort", self.attached.minor());
-        if let Err(err) = fs::write(&abort, "1") {
-            log::debug!("{abort}: {err}");
-        }
+    /// The file that ends the connection; `None` where its file system is not mounted, as in containers.
+    fn abort_file(&self) -> Option<File> {
+        let path = format!("/sys/fs/fuse/connections/{}/abort", self.attached.minor());
+        File::options().write(true).open(&path).inspect_err(|err| log::debug!("{path}: {err}")).ok()
     }
 }
 

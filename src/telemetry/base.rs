@@ -16,7 +16,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::listener::Listener;
+use super::{listener::Listener, metrics};
 use crate::cdn::outage::telling::Told;
 
 /// The most askers at once; more wait in the listen queue. An answer takes no time.
@@ -27,6 +27,9 @@ const ASKER_WAIT: Duration = Duration::from_secs(5);
 const REQUEST_MAX: u64 = 8 << 10;
 /// Where it is.
 const PATH: &str = "/v1/base";
+/// Where metrics are, on a socket that has them.
+const METRICS: &str = "/v1/metrics";
+const JSON: &str = "application/json";
 
 /// A socket that everybody may connect to.
 #[derive(Debug)]
@@ -57,7 +60,7 @@ pub async fn serve(socket: Socket, told: impl Fn() -> Told + Send + Sync + 'stat
             let conversation = async {
                 let mut line = String::new();
                 (&mut stream).take(REQUEST_MAX).read_line(&mut line).await?;
-                answer(&mut stream, &line, Some(told())).await
+                answer(&mut stream, &line, Some(told()), None).await
             };
             timeout(ASKER_WAIT, conversation).await.unwrap_or(Ok(()))
         }
@@ -70,8 +73,19 @@ pub fn is_http(line: &str) -> bool {
     line.trim_end().ends_with(" HTTP/1.1") || line.trim_end().ends_with(" HTTP/1.0")
 }
 
-/// Reads the rest of a request that began with `line`, and answers it. The connection is to be closed then.
-pub async fn answer<S>(stream: &mut S, line: &str, told: Option<Told>) -> io::Result<()>
+/// Whether that request is for the metrics.
+pub fn is_for_metrics(line: &str) -> bool {
+    path_of(line) == METRICS
+}
+
+fn path_of(line: &str) -> &str {
+    let target = line.split_ascii_whitespace().nth(1).unwrap_or_default();
+    target.split('?').next().unwrap_or_default()
+}
+
+/// Reads the rest of a request that began with `line`, and answers it. The connection is to be closed then. `metrics` are
+/// only needed for a request for them, and nobody gets them where there are none.
+pub async fn answer<S>(stream: &mut S, line: &str, told: Option<Told>, metrics: Option<String>) -> io::Result<()>
 where
     S: AsyncBufRead + AsyncWrite + Unpin,
 {
@@ -84,31 +98,31 @@ where
             break;
         }
     }
-    let (status, body) = respond(line, told.as_ref());
+    let (status, content_type, body) = respond(line, told.as_ref(), metrics);
     let len = body.len();
     let body = if line.starts_with("HEAD ") { String::new() } else { body };
     let text = format!(
-        "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncache-control: no-store\r\ncontent-length: {len}\r\nconnection: close\r\n\r\n{body}"
+        "HTTP/1.1 {status}\r\ncontent-type: {content_type}\r\ncache-control: no-store\r\ncontent-length: {len}\r\nconnection: close\r\n\r\n{body}"
     );
     stream.write_all(text.as_bytes()).await?;
     stream.shutdown().await
 }
 
-/// Status and body.
-fn respond(line: &str, told: Option<&Told>) -> (&'static str, String) {
-    let error = |why: &str| format!("{{\"error\":\"{why}\"}}\n");
-    let mut words = line.split_ascii_whitespace();
-    let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-    let path = target.split('?').next().unwrap_or_default();
-    match (method, told) {
-        _ if !is_http(line) => ("400 Bad Request", error("no request of HTTP/1")),
-        _ if path != PATH => ("404 Not Found", error("there is only /v1/base")),
-        ("GET" | "HEAD", None) => ("404 Not Found", error("the mount has no cdn_probe")),
-        ("GET" | "HEAD", Some(told)) => match serde_json::to_string(told) {
-            Ok(text) => ("200 OK", format!("{text}\n")),
-            Err(_) => ("500 Internal Server Error", error("no answer")),
+/// Status, type and body.
+fn respond(line: &str, told: Option<&Told>, metrics: Option<String>) -> (&'static str, &'static str, String) {
+    let error = |status, why: &str| (status, JSON, format!("{{\"error\":\"{why}\"}}\n"));
+    let method = line.split_ascii_whitespace().next().unwrap_or_default();
+    let known = path_of(line) == PATH || metrics.is_some();
+    match (method, metrics, told) {
+        _ if !is_http(line) => error("400 Bad Request", "no request of HTTP/1"),
+        _ if !known => error("404 Not Found", "there is only /v1/base"),
+        ("GET" | "HEAD", Some(metrics), _) => ("200 OK", metrics::CONTENT_TYPE, metrics),
+        ("GET" | "HEAD", None, None) => error("404 Not Found", "the mount has no cdn_probe"),
+        ("GET" | "HEAD", None, Some(told)) => match serde_json::to_string(told) {
+            Ok(text) => ("200 OK", JSON, format!("{text}\n")),
+            Err(_) => error("500 Internal Server Error", "no answer"),
         },
-        _ => ("405 Method Not Allowed", error("only GET")),
+        _ => error("405 Method Not Allowed", "only GET"),
     }
 }
 
@@ -148,6 +162,7 @@ mod tests {
         assert!(good.starts_with("HTTP/1.1 200 OK\r\n"), "{good}");
         assert!(good.ends_with("\r\n\r\n{\"cdn_up\":true,\"base_url\":\"https://cdn.example.org/a\",\"since\":7}\n"));
         assert!(ask(&path, "HEAD /v1/base HTTP/1.0\r\n\r\n").await.ends_with("\r\n\r\n"));
+        assert!(ask(&path, "GET /v1/metrics HTTP/1.1\r\n\r\n").await.starts_with("HTTP/1.1 404"), "not for everybody");
         assert!(ask(&path, "GET /v1/status HTTP/1.1\r\n\r\n").await.starts_with("HTTP/1.1 404"));
         assert!(ask(&path, "POST /v1/base HTTP/1.1\r\n\r\n").await.starts_with("HTTP/1.1 405"));
         assert!(ask(&path, "\"status\"\n\n").await.starts_with("HTTP/1.1 400"));

@@ -2,7 +2,8 @@
 //!
 //! One JSON request per line. `"status"` is answered at once, by one line. `{"job":...}` may take long: lines tell how
 //! far it is, and the last one is not a `{"progress":...}`. Whoever hangs up before ends it. Only root and the user of
-//! the mount get in, by the modes of directory and socket and by `SO_PEERCRED`. `GET /v1/base` is answered too, see [`base`].
+//! the mount get in, by the modes of directory and socket and by `SO_PEERCRED`. `GET /v1/base` is answered too, see [`base`],
+//! and `GET /v1/metrics`, see [`metrics`].
 
 use std::{
     env, fs, io,
@@ -26,6 +27,7 @@ use tokio::{
 use super::{
     base,
     listener::Listener,
+    metrics,
     status::Status,
     upkeep::{Done, Job},
 };
@@ -151,7 +153,11 @@ async fn converse(mut stream: UnixStream, desk: &impl Desk) -> io::Result<()> {
                 Some(response) => response,
                 None => return Ok(()),
             },
-            Err(_) if base::is_http(&line) => return base::answer(&mut reader, &line, desk.base()).await,
+            Err(_) if base::is_http(&line) => {
+                let metrics =
+                    if base::is_for_metrics(&line) { Some(metrics::text(&desk.status().await)) } else { None };
+                return base::answer(&mut reader, &line, desk.base(), metrics).await;
+            }
             Err(err) => Response::Error(format!("unknown request: {err}")),
         };
         answer(reader.get_mut(), &response).await?;

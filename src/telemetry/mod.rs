@@ -7,6 +7,7 @@ pub mod counters;
 pub mod inflight;
 mod listener;
 pub mod logging;
+pub mod metrics;
 pub mod ready;
 pub mod status;
 pub mod upkeep;

@@ -16,13 +16,12 @@ use nix::mount::{MntFlags, umount2};
 use originfs::{
     cache::Contents,
     config::{
-        Attrs, CacheOptions, Checksum, Conflict, CredentialSource, Exclusive, FsOptions, MountOptions, Options, Perms,
-        S3Options,
+        CacheOptions, FsOptions, MountOptions, Options, Unknown,
+        parse::{Host, Request, parse},
     },
     freshness::Freshness,
     fs::Fs,
     fuse::init::Kernel,
-    model::{key::Prefix, patterns::Patterns, withheld::Withheld},
     mount::{Ended, Mounted, Opened},
     store::{Headers, memory::MemoryStore, probe::Conditional},
 };
@@ -85,46 +84,15 @@ impl Lab {
     }
 
     pub(crate) fn options(&self) -> Options {
-        let mut options = Options {
-            bucket: "bucket".to_owned(),
-            prefix: Prefix::default(),
-            mountpoint: self.point.clone(),
-            s3: s3(),
-            fs: FsOptions {
-                freshness: Freshness::Strict,
-                perms: Perms::Uniform,
-                uid: 0,
-                gid: 0,
-                file_mode: 0o644,
-                dir_mode: 0o755,
-                mtime_ns: false,
-                xattr: false,
-                read_only: false,
-                patterns: Patterns::default(),
-                conflict: Conflict::Last,
-                exclusive: Exclusive::Open,
-                attrs: Attrs::Exact,
-                rename_limit: 1000,
-                part_size: 8 << 20,
-                upload_concurrency: 4,
-                staging_size: None,
-                headers: Arc::default(),
-                urls: Arc::default(),
-            },
-            cache: CacheOptions { dir: self.dir.join("cache"), size: None, min_free: Some(1 << 20) },
-            mount: MountOptions {
-                foreground: true,
-                allow_other: false,
-                nonempty: false,
-                nofail: false,
-                fsname: format!("bucket:{}", self.dir.display()),
-                log_file: None,
-                debug: false,
-            },
-            cdn: Vec::new(),
-            outage: None,
-            sync_purges: false,
-        };
+        let host = Host { uid: 0, gid: 0, dir: self.dir.clone(), caches: self.dir.join("cache") };
+        let request = Request { source: "bucket", mountpoint: &self.point, words: &[], unknown: Unknown::Refuse };
+        let mut options = parse(&request, &host).unwrap().options;
+        options.s3.timeout = Duration::from_secs(10);
+        let (headers, urls) = (Arc::default(), Arc::default());
+        options.fs = FsOptions { freshness: Freshness::Strict, rename_limit: 1000, headers, urls, ..options.fs };
+        options.cache = CacheOptions { dir: self.dir.join("cache"), size: None, min_free: Some(1 << 20) };
+        let fsname = format!("bucket:{}", self.dir.display());
+        options.mount = MountOptions { foreground: true, allow_other: false, fsname, ..options.mount };
         (self.change)(&mut options);
         options
     }
@@ -151,24 +119,5 @@ impl Drop for Lab {
             while umount2(&self.point, MntFlags::MNT_DETACH).is_ok() {}
         }
         fs::remove_dir_all(&self.dir).ok();
-    }
-}
-
-fn s3() -> S3Options {
-    S3Options {
-        endpoint: None,
-        region: None,
-        path_style: None,
-        credentials: CredentialSource::Unsigned,
-        checksum: Checksum::Md5,
-        storage_class: None,
-        acl: None,
-        withheld: Withheld::default(),
-        sse: None,
-        sse_kms_key_id: None,
-        requester_pays: false,
-        retries: 1,
-        timeout: Duration::from_secs(10),
-        connect_timeout: Duration::from_secs(1),
     }
 }

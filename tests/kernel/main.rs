@@ -84,7 +84,9 @@ fn a_stopped_mount_is_gone_though_in_use() {
     assert!(matches!(lab.stop(), Ended::Saved));
     assert_eq!(lab.store.get_bytes("held.txt").unwrap(), "held");
     assert_eq!(fs::read_dir(&lab.point).unwrap().count(), 0);
-    drop(held);
+    // Nobody would upload it.
+    let late = errno(held.write_all(b" and more"));
+    assert!(matches!(late, Some(libc::ENOTCONN | libc::ECONNABORTED)), "{late:?}");
 }
 
 #[test]

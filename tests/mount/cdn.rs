@@ -29,15 +29,18 @@ struct Site {
 impl Site {
     /// With a CDN, if tests can mount; `vendor` is what the table says beside its URLs, which are those of the mount.
     fn new(vendor: &str) -> Option<Self> {
-        let bucket = Bucket::public()?;
-        let edge = Edge::before(&format!("{}/{}", bucket.server.endpoint, bucket.source()));
+        let bucket = Bucket::public_part()?;
+        let edge = Edge::before(&bucket.url());
         let dir = fresh_dir();
         let vendor = vendor.replace("EDGE", edge.address()).replace("DIR", dir.to_str().unwrap());
         for (name, secret) in [("token", TOKEN), ("aws", AWS), ("edgerc", EDGERC)] {
             fs::write(dir.join(name), format!("{secret}\n")).unwrap();
         }
-        fs::write(dir.join("site.toml"), format!("[options]\ncdn_url = '{}'\n[[cdn]]\n{vendor}", edge.address()))
-            .unwrap();
+        fs::write(
+            dir.join("site.toml"),
+            format!("[options]\ncdn_url = '{}/{{path}}'\n[[cdn]]\n{vendor}", edge.address()),
+        )
+        .unwrap();
         Some(Self { bucket, edge, dir })
     }
 
@@ -129,6 +132,27 @@ fn cloudfront_is_asked_once_for_a_batch_and_within_its_budget() {
     assert_eq!(site.seen("b.jpg")[0].as_deref(), Some("1"));
     let secret = AWS.lines().find_map(|line| line.strip_prefix("aws_secret_access_key = ")).unwrap();
     assert!(!status().contains(secret) && !mount.log().contains(secret), "nobody shows the secret");
+}
+
+/// One that comes after all that edges may have fetched meanwhile.
+#[test]
+fn a_change_costs_one_path_where_paths_are_paid_for() {
+    let Some(site) = Site::cloudfront("repurge_after = 1\n") else { return };
+    let mount = site.mount();
+    let status = || run(&mount, &["status"]).1;
+    for (count, content) in [(1, "1"), (2, "2")] {
+        mount.write("a.jpg", content);
+        // Kept by the edge before or after the change.
+        site.seen("a.jpg");
+        eventually("it is purged", || status().contains(": 0 changes to be purged"));
+        assert!(status().contains(&format!("{count} of 1000 paths")), "{}", status());
+        assert_eq!(site.seen("a.jpg"), [(); 2].map(|()| Some(content.to_owned())));
+    }
+    assert_eq!(site.edge.calls(), ["invalidation /a.jpg"; 2]);
+    // What has not settled goes with the mount, and what was not sure then the next one makes sure of.
+    mount.write("a.jpg", "3");
+    assert_eq!(mount.stop(), 0);
+    assert!(site.edge.calls().contains(&"invalidation /a.jpg".to_owned()));
 }
 
 #[test]

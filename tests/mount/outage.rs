@@ -19,6 +19,7 @@ const PICTURE: &[u8] = b"a picture";
 
 /// A webserver whose pictures are on a CDN.
 struct Site {
+    /// What is below `/images` of the CDN.
     bucket: Bucket,
     cdn: Cdn,
     root: PathBuf,
@@ -26,24 +27,24 @@ struct Site {
 
 impl Site {
     fn new() -> Option<Self> {
-        let bucket = Bucket::public()?;
-        let cdn = Cdn::before(&format!("{}/{}", bucket.server.endpoint, bucket.source()));
+        let all = Bucket::public_part()?;
+        let (cdn, bucket) = (Cdn::before(&all.url()), all.below("images"));
         let root = fresh_dir();
         fs::create_dir(root.join("images")).unwrap();
-        bucket.put("images/logo.png", b"a logo");
+        bucket.put("logo.png", b"a logo");
         Some(Self { bucket, cdn, root })
     }
 
     fn options(&self, more: &str) -> String {
         let dir = self.root.join("images");
-        format!("freshness=strict,prefix=images,dir={},{more}", dir.display())
+        format!("freshness=strict,dir={},{more}", dir.display())
     }
 
     /// With a prober that is in a hurry, and does as `more` says.
     fn looked_at(&self, more: &str) -> Mount {
         let hurry = "cdn_probe=logo.png,cdn_probe_interval=100ms,cdn_probe_timeout=5s,cdn_up_after=3";
         let (cdn, hold) = (self.cdn.address(), HOLD.as_secs());
-        let urls = format!("cdn_url={cdn},site_url=http://www.example.org/images");
+        let urls = format!("cdn_url={cdn}/images/{{path}},site_url=http://www.example.org/images");
         self.bucket.mount_with(&self.options(&format!("{urls},{hurry},cdn_hold={hold}s,{more}")))
     }
 }

@@ -11,7 +11,7 @@ async fn a_complete_content_survives_a_restart() {
     world.gets();
     assert_eq!(world.read_object(&key, &version).await, bytes, "found before or after it is indexed");
     assert_eq!(world.gets(), 0);
-    eventually(|| world.cache.usage().files == 1).await;
+    eventually("one is counted", || world.cache.usage().files == 1).await;
     assert_eq!(world.cache.usage().bytes, 300 * K);
 }
 
@@ -24,7 +24,7 @@ async fn the_index_is_rebuilt_in_the_background() {
     }
     let before = world.cache.usage();
     let world = world.restart(|dir| fs::write(dir.join("content/junk"), "?").unwrap()).await;
-    eventually(|| world.cache.usage().files == 20).await;
+    eventually("all are counted", || world.cache.usage().files == 20).await;
     assert_eq!(world.cache.usage().bytes, before.bytes);
     assert_eq!(world.scratch.files("content").0, before.bytes + 1, "what is not ours stays as it is");
 }
@@ -44,7 +44,7 @@ async fn a_partial_content_does_not_survive() {
     drop(again);
     let world = world.restart(|dir| fs::write(dir.join("parts/99"), "from a crash").unwrap()).await;
     assert_eq!(world.scratch.files("parts").1, 0);
-    eventually(|| world.scratch.files("trash").1 == 0).await;
+    eventually("the trash is empty", || world.scratch.files("trash").1 == 0).await;
     assert_eq!(world.read_object(&key, &version).await, bytes);
 }
 
@@ -161,7 +161,7 @@ async fn adopting_ends_the_wait_of_readers() {
     assert_eq!(reader.await.unwrap().unwrap(), bytes);
     held.release();
     drop(content);
-    eventually(|| world.cache.get(&key, &version).file().is_some()).await;
+    eventually("it is kept", || world.cache.get(&key, &version).file().is_some()).await;
     assert_eq!(world.cache.usage().bytes, 300 * K);
 }
 

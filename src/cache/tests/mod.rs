@@ -26,6 +26,7 @@ use tokio::{runtime::Handle, sync::mpsc};
 use super::*;
 use crate::{
     error::Result,
+    patience::eventually,
     store::{Chunks, Headers, faulty::Faulty, memory::MemoryStore, op::Op},
 };
 
@@ -96,7 +97,7 @@ impl World {
         drop(cache);
         // The scan may hold the lock for a moment.
         let mut last = None;
-        eventually(|| {
+        eventually("the directory is free", || {
             let dir = Dir::open(&scratch.0);
             let done = dir.is_ok();
             last = dir.err();
@@ -158,15 +159,6 @@ fn pattern(key: &str, len: u64) -> Bytes {
 
 fn slice(bytes: &Bytes, range: Range<u64>) -> Bytes {
     bytes.slice(usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap())
-}
-
-async fn eventually(mut condition: impl FnMut() -> bool) {
-    let wait = async {
-        while !condition() {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    };
-    tokio::time::timeout(DEADLINE, wait).await.expect("it never came true");
 }
 
 /// A body whose chunks a test sends one by one.

@@ -177,7 +177,7 @@ async fn a_sequential_reader_gets_right_bytes_with_few_requests() {
         };
         assert!(got == slice(&bytes, range), "the bytes differ at {at}");
     }
-    eventually(|| world.cache.file(&content).is_some()).await;
+    eventually("the content is a file", || world.cache.file(&content).is_some()).await;
     let gets = world.gets();
     assert!((5..=10).contains(&gets), "{gets} GETs: 1, 1, 1, 2, 3 MiB, then pieces of 4");
 }

@@ -38,7 +38,7 @@ async fn nobody_waits_for_the_disk_and_everybody_has_the_bytes() {
 async fn it_comes_to_the_disk_by_itself_and_may_be_dropped_then() {
     let world = World::new();
     let (key, version, _) = world.write("a.jpg", K);
-    eventually(|| world.on_disk() == 1).await;
+    eventually("one is on the disk", || world.on_disk() == 1).await;
     assert_eq!(world.cache.drop_unused(&key, &version), Dropped::Gone);
     assert_eq!((world.on_disk(), world.cache.usage().bytes), (0, 0));
 }

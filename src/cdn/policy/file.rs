@@ -1,7 +1,7 @@
 //! Rules as an administrator writes them, in TOML.
 
 use glob::Pattern;
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 
 use super::rule::{Field, Rule, is_value};
 use crate::{
@@ -12,10 +12,21 @@ use crate::{
 /// What stands for "not sent".
 const NONE: &str = "none";
 
+/// It may be the file of a mount, of which the rest is read elsewhere.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
     rule: Vec<Written>,
+    #[serde(rename = "source")]
+    _source: Option<IgnoredAny>,
+    #[serde(rename = "directory")]
+    _directory: Option<IgnoredAny>,
+    #[serde(rename = "site")]
+    _site: Option<IgnoredAny>,
+    #[serde(rename = "cdn")]
+    _cdn: Option<IgnoredAny>,
+    #[serde(rename = "options")]
+    _options: Option<IgnoredAny>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -98,6 +109,13 @@ mod tests {
         let language = (Field::ContentLanguage, Some("de".to_owned()));
         assert_eq!(rules[1].set, [(Field::CacheControl, None), language]);
         assert_eq!((rules[1].min_size, rules[1].max_size, rules[1].hashed), (Some(1 << 20), None, Some(false)));
+    }
+
+    #[test]
+    fn the_file_of_a_mount_may_have_them() {
+        let text = "source = 'site'\ndirectory = '/srv'\nsite = '/srv'\n[options]\nuid = 33\nenv.A = 'b'\n[[cdn]]\nvendor = \
+                    'http'\n[[rule]]\ncache_control = 'no-store'\n";
+        assert_eq!(parse(text).unwrap().len(), 1);
     }
 
     #[test]

@@ -32,8 +32,8 @@ impl Engine {
 
     /// A key changed; `id`: its record, which may have been lost. Gives the records that are superfluous now.
     ///
-    /// It is to be purged twice: an edge may have been told of the old object, or that there is none, just before it
-    /// changed, and keep that after the first purge.
+    /// It takes the rounds of each vendor: an edge may have been told of the old object, or that there is none, just before
+    /// it changed, and keep that after a purge that comes at once.
     pub fn changed(&mut self, id: Option<Id>, key: &Arc<str>, now: Instant) -> Vec<Id> {
         if let Some(id) = id {
             self.open.insert(id, self.lanes.len());
@@ -42,6 +42,12 @@ impl Engine {
         for lane in &mut self.lanes {
             gone.extend(lane.add(Target::Object(Arc::clone(key)), id, true, now));
         }
+        self.close(gone)
+    }
+
+    /// From now on somebody waits for purges: see [`Lane::hurry`]. Gives the records that are superfluous now.
+    pub fn hurry(&mut self, now: Instant) -> Vec<Id> {
+        let gone = self.lanes.iter_mut().flat_map(|lane| lane.hurry(now)).collect();
         self.close(gone)
     }
 

@@ -4,6 +4,7 @@
 //! takes the place of one that waits, but not of one that is under way: that one may have been obeyed already.
 
 mod queue;
+mod settling;
 mod told;
 
 use std::{
@@ -14,12 +15,13 @@ use std::{
 
 use queue::Queue;
 pub use queue::Waiting;
+use settling::Settling;
 pub use told::{Dead, Paused, Tally};
 
 use super::{
     outbox::Id,
     rate::{Size, Tokens},
-    target::{Batch, Class, Contract, Target, Verdict},
+    target::{Batch, Class, Contract, Rounds, Target, Verdict},
 };
 
 /// How long a change waits for the next one: the thumbnails of one upload come within it.
@@ -44,6 +46,8 @@ pub enum Effect {
 #[derive(Debug)]
 pub struct Lane {
     contract: Contract,
+    /// What is not to go before it is sure to be the last word.
+    settling: Settling,
     queue: Queue,
     /// When what waits may go.
     window: Option<Window>,
@@ -89,6 +93,7 @@ impl Lane {
         Self {
             queue: Queue::new(contract.prefixes.then_some(contract.collapse_at)),
             contract,
+            settling: Settling::default(),
             window: None,
             ripe: 0,
             again: VecDeque::new(),
@@ -112,16 +117,40 @@ impl Lane {
         self.contract.can(target)
     }
 
-    /// A target is to be purged. Gives the records that this one makes superfluous.
+    /// A target is to be purged; `twice`: because it changed, so that it takes the rounds of the contract. Gives the records
+    /// that this one makes superfluous.
     pub fn add(&mut self, target: Target, id: Option<Id>, twice: bool, now: Instant) -> Vec<Id> {
+        let waiting = Waiting { target, ids: id.into_iter().collect(), since: now, twice };
+        match self.contract.rounds {
+            Rounds::Late(after) if twice => self.settling.push(waiting, now + after),
+            _ => self.enqueue(waiting, now),
+        }
+    }
+
+    /// From now on nothing is late, but comes twice where it would have been: somebody waits for it. Gives the records that
+    /// are superfluous.
+    pub fn hurry(&mut self, now: Instant) -> Vec<Id> {
+        let Rounds::Late(after) = self.contract.rounds else { return Vec::new() };
+        self.contract.rounds = Rounds::Twice(after);
+        let all = self.settling.drain();
+        all.into_iter().flat_map(|waiting| self.enqueue(waiting, now)).collect()
+    }
+
+    fn enqueue(&mut self, waiting: Waiting, now: Instant) -> Vec<Id> {
         let window = self.window.get_or_insert(Window { opened: now, last: now });
         window.last = now;
-        self.queue.push(Waiting { target, ids: id.into_iter().collect(), since: now, twice })
+        self.queue.push(waiting)
     }
 
     /// What can be done now.
     pub fn step(&mut self, now: Instant) -> Vec<Effect> {
         let mut effects = Vec::new();
+        for settled in self.settling.take(now) {
+            let replaced = self.enqueue(settled, now);
+            if !replaced.is_empty() {
+                effects.push(Effect::Done(replaced));
+            }
+        }
         if self.window.is_some_and(|window| window.ends() <= now) {
             self.window = None;
             self.ripe = self.queue.last();
@@ -197,7 +226,7 @@ impl Lane {
     }
 
     fn purged(&mut self, batch: Batch, now: Instant) -> Vec<Effect> {
-        let Some(after) = self.contract.repurge_after else { return vec![Effect::Done(batch.ids())] };
+        let Rounds::Twice(after) = self.contract.rounds else { return vec![Effect::Done(batch.ids())] };
         let (twice, once): (Vec<_>, Vec<_>) = batch.members.into_iter().partition(|member| member.twice);
         if !twice.is_empty() {
             let members: Vec<_> = twice.into_iter().map(|member| Waiting { twice: false, ..member }).collect();
@@ -299,76 +328,18 @@ impl Lane {
         let ready = (has_more && self.flying.len() < self.contract.parallel).then_some(now);
         let window = self.window.map(Window::ends);
         let later = self.later.front().map(|(at, _)| *at);
-        let first = [ready, window, later].into_iter().flatten().min()?;
+        let first = [ready, window, later, self.settling.next()].into_iter().flatten().min()?;
         Some(self.resting(now).map_or(first, |rest| rest.max(first)))
-    }
-
-    /// Nothing waits and nothing is under way.
-    pub fn is_idle(&self) -> bool {
-        self.waiting() == 0
-    }
-
-    /// An answer is waited for.
-    pub fn is_flying(&self) -> bool {
-        !self.flying.is_empty()
-    }
-
-    /// Targets that are not purged yet.
-    pub fn waiting(&self) -> usize {
-        let batches = self.again.iter().chain(self.flying.values()).chain(self.later.iter().map(|(_, batch)| batch));
-        self.queue.len() + batches.map(|batch| batch.members.len()).sum::<usize>()
-    }
-
-    /// Since when the oldest of them waits.
-    pub fn oldest(&self) -> Option<Instant> {
-        let batches = self.again.iter().chain(self.flying.values()).chain(self.later.iter().map(|(_, batch)| batch));
-        let members = batches.flat_map(|batch| batch.members.iter()).map(|member| member.since);
-        members.chain(self.queue.oldest()).min()
-    }
-
-    /// Whether a key waits or is under way.
-    pub fn has(&self, key: &str) -> bool {
-        let batches = self.again.iter().chain(self.flying.values()).chain(self.later.iter().map(|(_, batch)| batch));
-        let mut members = batches.flat_map(|batch| batch.members.iter());
-        self.queue.has(key) || members.any(|member| member.target.covers(key))
-    }
-
-    /// Whether a key waits for its first purge, or that is under way.
-    pub fn awaits(&self, key: &str) -> bool {
-        let mut members = self.again.iter().chain(self.flying.values()).flat_map(|batch| batch.members.iter());
-        self.queue.has(key) || members.any(|member| member.target.covers(key))
-    }
-
-    /// The vendor did not do what it was asked last.
-    pub fn is_in_trouble(&self) -> bool {
-        self.failures > 0 || self.paused.is_some()
-    }
-
-    /// Whether a key was given up.
-    pub fn gave_up(&self, key: &str) -> bool {
-        self.dead.iter().any(|dead| dead.target.covers(key))
-    }
-
-    pub fn paused(&self, now: Instant) -> Option<&Paused> {
-        self.paused.as_ref().filter(|paused| paused.until > now)
-    }
-
-    pub fn dead(&self) -> impl Iterator<Item = &Dead> {
-        self.dead.iter()
-    }
-
-    pub fn tally(&self) -> &Tally {
-        &self.tally
-    }
-
-    /// Items that may be paid for in a month; `None`: they cost nothing.
-    pub fn budget(&self) -> Option<u64> {
-        self.contract.budget
     }
 
     /// What earlier runs paid for this month; a new month begins at 0.
     pub fn set_paid(&mut self, items: u64) {
         self.tally.paid = items;
+    }
+
+    /// Nothing is sent before `until`.
+    pub fn rest_until(&mut self, until: Instant) {
+        self.rest = Some(self.rest.map_or(until, |rest| rest.max(until)));
     }
 
     /// Somebody changed something: it need not be waited for any more.

@@ -32,6 +32,9 @@ const CONTROL: &str = ".originfs/";
 /// request of the kernel may take, or a close would fail of which the bytes are durable.
 pub const SYNC_MAX: Duration = Duration::from_secs(3);
 
+/// How soon the file of what was paid is tried again while another process has it, which takes less than a millisecond.
+const PAID_RETRY: Duration = Duration::from_millis(50);
+
 /// Between the seeds of two lanes: odd, and without a pattern (2^64 by the golden ratio).
 const APART: u64 = 0x9e37_79b9_7f4a_7c15;
 
@@ -109,12 +112,15 @@ impl Purger {
         Ok(Arc::new(purger))
     }
 
-    /// Adds what lanes paid for to the sums of the month, and tells them those.
+    /// Adds what lanes paid for to the sums of the month, and tells them those. It waits for no other process: a lane of
+    /// which the sum is not known rests for a moment.
     fn count(&self, state: &mut State, more: impl Fn(usize) -> Option<u64>) {
         for (n, station) in self.stations.iter().enumerate() {
-            let (Some(account), Some(items)) = (station.vendor.account(), more(n)) else { continue };
+            let Some(account) = station.vendor.account() else { continue };
+            let Some(items) = more(n).or_else(|| state.paid.owes(&account).then_some(0)) else { continue };
             match state.paid.add(&account, items) {
-                Ok(sum) => state.engine.lanes_mut()[n].set_paid(sum),
+                Ok(Some(sum)) => state.engine.lanes_mut()[n].set_paid(sum),
+                Ok(None) => state.engine.lanes_mut()[n].rest_until(clock::now() + PAID_RETRY),
                 Err(err) if items > 0 => log::warn!("{account}: what is paid for is not kept: {err}"),
                 Err(err) => log::debug!("{account}: what others paid for is not known: {err}"),
             }
@@ -248,8 +254,10 @@ impl Purger {
 
     /// How long nothing is to be done, unless somebody pokes. `None`: for ever.
     pub(super) fn sleep(&self) -> Option<Duration> {
-        let now = clock::now();
-        self.state().engine.wake(now).map(|at| at.saturating_duration_since(now))
+        let (now, state) = (clock::now(), self.state());
+        let wake = state.engine.wake(now).map(|at| at.saturating_duration_since(now));
+        let owed = state.paid.owes_any().then_some(PAID_RETRY);
+        wake.into_iter().chain(owed).min()
     }
 
     /// Has edges forget what nobody changed here.
@@ -288,7 +296,17 @@ impl Purger {
 
     /// From now on whoever writes an object waits for its purge.
     pub fn keep_waiting(&self) {
+        self.hurry();
         self.sync.store(true, Ordering::Relaxed);
+    }
+
+    /// From now on nothing is purged later than it could be, which costs more where purges are paid for.
+    pub fn hurry(&self) {
+        let mut state = self.state();
+        let done = state.engine.hurry(clock::now());
+        self.outbox.done(&done);
+        drop(state);
+        self.poke.notify_one();
     }
 
     /// From now on a change is purged when it is announced, and never again: too early. No release build can do that.
@@ -327,10 +345,10 @@ impl Purger {
         self.poke.notify_one();
     }
 
-    /// All that was to be purged is purged.
+    /// All that was to be purged is purged, and what that cost is kept.
     pub fn is_drained(&self) -> bool {
         let state = self.state();
-        state.engine.is_idle() && state.behind.is_none()
+        state.engine.is_idle() && state.behind.is_none() && !state.paid.owes_any()
     }
 
     /// Whether there is anything to wait for until then: an answer, or the end of a pause.
@@ -339,6 +357,7 @@ impl Purger {
         let state = self.state();
         let lanes = state.engine.lanes();
         state.behind.is_some()
+            || state.paid.owes_any()
             || lanes.iter().any(|lane| lane.is_flying() || lane.wake(now).is_some_and(|at| at < deadline))
     }
 

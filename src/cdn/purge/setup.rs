@@ -288,7 +288,7 @@ fn refuse(cdn: &Cdn, used: &[&str]) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::file::File;
+    use crate::{cdn::purge::target::Rounds, config::file::File};
 
     fn planned(text: &str, public: Vec<Base>) -> Result<Vec<Planned>, String> {
         let file = File::parse(text).map_err(|err| err.to_string())?;
@@ -336,11 +336,12 @@ mod tests {
         };
         let usual = contract("");
         assert_eq!(
-            (usual.budget, usual.collapse_at, usual.repurge_after),
-            (Some(250), 10, Some(Duration::from_secs(5)))
+            (usual.budget, usual.collapse_at, usual.rounds),
+            (Some(250), 10, Rounds::Late(Duration::from_secs(5)))
         );
         let own = contract("budget = 8000\ncollapse_at = 3\n");
         assert_eq!((own.budget, own.collapse_at), (Some(2000), 3));
+        assert_eq!(contract("repurge_after = 0\n").rounds, Rounds::Once);
     }
 
     #[test]

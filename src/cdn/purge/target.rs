@@ -64,6 +64,19 @@ pub struct Weight {
     pub bytes: usize,
 }
 
+/// When a change is purged. What an edge was told just before the change (the old object, or that there is none) it may
+/// keep just after a purge that comes at once; so only a purge after the time that a fetch takes is sure to be the last word.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Rounds {
+    /// At once.
+    Once,
+    /// At once, so that edges are seldom old for longer than a moment, and again after this time, to be sure.
+    Twice(Duration),
+    /// After this time alone. Where each purge is paid for, the sure one is the one to pay for: the other would double the
+    /// price for a few seconds, in which the vendor is still busy with it.
+    Late(Duration),
+}
+
 /// What a vendor promises and demands, as far as the order and the size of requests go.
 #[derive(Clone, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each is an ability of its own")]
@@ -95,8 +108,7 @@ pub struct Contract {
     /// Requests under way at once.
     pub parallel: usize,
     pub rates: BTreeMap<Class, Vec<Rate>>,
-    /// What was overwritten is purged again after this time.
-    pub repurge_after: Option<Duration>,
+    pub rounds: Rounds,
     /// Items in a month at most, where they cost money.
     pub budget: Option<u64>,
 }

@@ -100,7 +100,8 @@ fn ready<'a>(mount: &'a plan::Mount, plan: &Plan, keys: Option<&Keys>, host: &Ho
     let configuration = configuration.map_err(Failure::usage)?;
     let base = host.outside(Path::new(DIRECTORY));
     let file = File::parse(&configuration).map_err(Failure::system)?;
-    let mut words = file.words(&base).map_err(Failure::usage)?;
+    // Only its directory counts: it has no rules of its own.
+    let mut words = file.words(&base.join("mount.toml")).map_err(Failure::usage)?;
     // Users of a tree need not be users here.
     words.retain(|word| host.is_this() || !["uid", "gid"].contains(&word.name.as_str()));
     let mountpoint = host.outside(&mount.directory);

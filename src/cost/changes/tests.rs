@@ -1,5 +1,7 @@
 //! Small histories, whose advice anybody can tell.
 
+use std::fs;
+
 use super::*;
 use crate::model::patterns::List;
 

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     fs::types::SetTime,
-    model::attr::Time,
+    model::{attr::Time, key::Name},
     store::{Headers, faulty::Side},
 };
 
@@ -222,20 +222,38 @@ async fn a_name_removed_elsewhere_keeps_what_is_unsaved_here() {
     assert_eq!(&b.read("d/new").await.unwrap()[..], b"x");
 }
 
-#[tokio::test]
-async fn the_kernel_is_told_what_a_listing_reveals() {
-    let (a, b) = pair();
+/// What the kernel of a host in that mode is told when a listing reveals that a file changed, and another and a directory
+/// went; and who changed.
+async fn told_of_a_listing(freshness: Freshness) -> (Vec<Invalidation>, NodeId) {
+    let bucket = bucket();
+    let (a, b) = (Host::new(&bucket), Host::with(&bucket, open_mode(freshness)));
     a.write("changed", b"1").await.unwrap();
     a.write("removed", b"1").await.unwrap();
+    a.mkdir("closed").await.unwrap();
     let changed = b.walk("changed", b.who()).await.unwrap();
     b.stat("removed").await.unwrap();
+    b.stat("closed").await.unwrap();
     a.write("changed", b"22").await.unwrap();
     a.unlink("removed").await.unwrap();
+    a.rmdir("closed").await.unwrap();
     b.ls("").await.unwrap();
     let mut told: Vec<_> = b.stale.lock().unwrap().try_iter().collect();
     told.sort_by_key(|stale| matches!(stale, Invalidation::Attr(_)));
-    let name = crate::model::key::Name::from_key("removed").unwrap();
+    (told, changed)
+}
+
+#[tokio::test]
+async fn the_kernel_is_told_what_a_listing_reveals() {
+    let (told, changed) = told_of_a_listing(Freshness::Open { stat_ttl: Duration::from_hours(1) }).await;
+    let name = Name::from_key("closed").unwrap();
     assert_eq!(told, [Invalidation::Entry { parent: NodeId::ROOT, name }, Invalidation::Attr(changed)]);
+}
+
+/// What takes a lock of the kernel is not sent for nothing.
+#[tokio::test]
+async fn the_kernel_is_not_told_of_names_that_it_asks_for_each_time() {
+    let (told, changed) = told_of_a_listing(Freshness::Strict).await;
+    assert_eq!(told, [Invalidation::Attr(changed)]);
 }
 
 #[tokio::test]

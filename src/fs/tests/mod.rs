@@ -47,7 +47,7 @@ use crate::{
     config::{Attrs, CacheOptions, Conflict, Exclusive, FsOptions, Perms},
     error::{Error, Result},
     freshness::Freshness,
-    model::{attr::Kind, key::Prefix, patterns::Patterns},
+    model::{attr::Kind, key::Prefix},
     store::{
         Store,
         faulty::Faulty,
@@ -80,27 +80,7 @@ pub(super) fn bucket() -> Bucket {
 }
 
 pub(super) fn options() -> FsOptions {
-    FsOptions {
-        freshness: Freshness::Strict,
-        perms: Perms::Uniform,
-        uid: 33,
-        gid: 33,
-        file_mode: 0o644,
-        dir_mode: 0o755,
-        mtime_ns: false,
-        xattr: true,
-        read_only: false,
-        patterns: Patterns::default(),
-        conflict: Conflict::Last,
-        exclusive: Exclusive::Open,
-        attrs: Attrs::Exact,
-        rename_limit: 1000,
-        part_size: PART,
-        upload_concurrency: 4,
-        staging_size: None,
-        headers: Arc::default(),
-        urls: Arc::default(),
-    }
+    FsOptions { xattr: true, rename_limit: 1000, part_size: PART, ..FsOptions::plain() }
 }
 
 pub(super) fn all(support: Support) -> Conditional {

@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::Value;
 
 use super::{Site, edge::fetch};
-use crate::harness::{Bucket, Kind, eventually, run};
+use crate::harness::{Bucket, Kind, eventually, fresh_dir, run};
 
 #[test]
 fn a_signed_url_lets_anybody_read_and_a_plain_one_does_not() {
@@ -28,6 +28,40 @@ fn a_signed_url_lets_anybody_read_and_a_plain_one_does_not() {
             assert_eq!(fetch(&plain).unwrap().status, 403);
         }
     }
+}
+
+/// The script that OPERATIONS.md gives, as cron runs it.
+#[test]
+fn prometheus_reads_what_a_mount_does_and_what_is_purged() {
+    let Some(site) = Site::http() else { return };
+    let mount = site.mount();
+    mount.write("a.jpg", "12345");
+    eventually("it is purged", || super::run(&mount, &["status"]).1.contains(": 0 changes to be purged"));
+    let document = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/OPERATIONS.md")).unwrap();
+    let (_, script) = document.split_once("```sh\n#!/bin/sh\n# The directory that node_exporter").unwrap();
+    let (script, _) = script.split_once("```").unwrap();
+    let dir = fresh_dir();
+    let file = dir.join("collect");
+    fs::write(&file, format!("#{script}")).unwrap();
+    let (code, said) = run(["sh", file.to_str().unwrap(), dir.to_str().unwrap()]);
+    assert_eq!((code, said.as_str()), (0, ""));
+    let directory = originfs::telemetry::control::directory().unwrap();
+    let socket = originfs::telemetry::control::path(&directory, mount.dir());
+    let text =
+        fs::read_to_string(dir.join(format!("originfs-{}.prom", socket.file_stem().unwrap().display()))).unwrap();
+    let edge = site.edge.address().trim_start_matches("http://");
+    let at = format!("{{mountpoint=\"{}\"", mount.dir().display());
+    for expect in [
+        format!("originfs_requests_total{at},operation=\"PutObject\"}} 1\n"),
+        format!("originfs_sent_bytes_total{at}}} 5\n"),
+        format!("originfs_cdn_purges_pending{at}}} 0\n"),
+        format!("originfs_cdn_purge_items_total{at},vendor=\"http {edge}\",table=\"1\"}} 1\n"),
+    ] {
+        assert!(text.contains(&expect), "{expect} is not in {text}");
+    }
+    let ask = ["curl", "-si", "--unix-socket", socket.to_str().unwrap(), "http://localhost/v1/metrics"];
+    let (_, said) = run(ask);
+    assert!(said.starts_with("HTTP/1.1 200 OK") && said.contains("content-type: text/plain; version=0.0.4"), "{said}");
 }
 
 #[test]

@@ -18,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-use fleet::{BY_PREFIX, BY_URL, Fleet, Host, OWN, Vendor};
+use fleet::{BY_PREFIX, BY_URL, Fleet, Host, OWN, PAID, Vendor};
 
 use super::edge::Broken;
 use crate::harness::{eventually, noise, store};
@@ -262,6 +262,11 @@ fn no_edge_shows_anything_old_when_prefixes_are_purged() {
 #[test]
 fn no_edge_shows_anything_old_when_each_edge_is_purged() {
     shows_nothing_old(OWN);
+}
+
+#[test]
+fn no_edge_shows_anything_old_when_each_purge_is_paid_for() {
+    shows_nothing_old(PAID);
 }
 
 /// A property that cannot fail proves nothing. Here the bucket takes its time, and daemons purge before it has answered.

@@ -56,7 +56,7 @@ impl Bucket {
         own(&[]).map(Self::on)
     }
 
-    /// On a server of its own that lets everybody read its objects. `None` where that cannot be.
+    /// On a server of its own that lets everybody read its objects, and that the test may break. `None` where that cannot be.
     pub(crate) fn public() -> Option<Self> {
         let server = own(&["--public-read=originfs-test"])?;
         Some(Self { name: server.bucket.clone(), ..Self::on(server) })
@@ -101,6 +101,16 @@ impl Bucket {
     /// A name that nobody made a bucket of.
     pub(crate) fn absent() -> Option<Self> {
         Some(Self { name: format!("originfs-absent-{}", process::id()), prefix: String::new(), ..Self::fresh()? })
+    }
+
+    /// A directory of it.
+    pub(crate) fn below(&self, dir: &str) -> Self {
+        Self { name: self.name.clone(), prefix: format!("{}{dir}/", self.prefix), ..Self::on(self.server) }
+    }
+
+    /// Where everybody reads it: keys follow after a slash.
+    pub(crate) fn url(&self) -> String {
+        format!("{}/{}/{}", self.server.endpoint, self.name, self.prefix).trim_end_matches('/').to_owned()
     }
 
     /// `BUCKET` or `BUCKET:/PREFIX`

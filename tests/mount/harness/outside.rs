@@ -21,7 +21,8 @@ use nix::{
 
 use super::eventually;
 
-/// Every line is a command to run in the background. At the end of this process, however it ends, so do they.
+/// Every line is a command to run in the background, see [`quoted`]. At the end of this process, however it ends, so do
+/// they.
 const SHELL: &str = r#"while read -r line; do eval "$line" & done; kill $(jobs -p); wait; rm -rf "$DATA""#;
 
 /// Its parts: the directory, then the command. Writes down who it is, and how it ended.
@@ -75,7 +76,6 @@ pub(crate) fn fresh_dir() -> PathBuf {
 /// Starts `command` and returns when it has a process id.
 pub(crate) fn start<'a>(command: impl IntoIterator<Item = &'a str>) -> Process {
     let dir = fresh_dir();
-    let quoted = |text: &str| format!(" '{}'", text.replace('\'', r"'\''"));
     let command: String = command.into_iter().map(quoted).collect();
     let command = quoted(dir.to_str().unwrap()) + &command;
     let line = format!("exec bash -c{} bash{command}\n", quoted(PROCESS));
@@ -86,6 +86,11 @@ pub(crate) fn start<'a>(command: impl IntoIterator<Item = &'a str>) -> Process {
         pid.is_some()
     });
     Process { dir, pid: Pid::from_raw(pid.unwrap().trim().parse().unwrap()) }
+}
+
+/// A word for bash, on one line.
+fn quoted(word: &str) -> String {
+    format!(" $'{}'", word.replace('\\', r"\\").replace('\'', r"\'").replace('\n', r"\n"))
 }
 
 /// Runs `command` to its end; gives its exit code and all that it said.
@@ -130,4 +135,11 @@ impl Process {
             kill(self.pid, signal).unwrap_or_default();
         }
     }
+}
+
+#[test]
+fn words_come_to_a_process_as_they_are() {
+    let words = ["two\nlines\n", r"it's \n $HOME `id` \", " ", "", "\u{e4}\t\""];
+    let said = run(["printf", "<%s>"].into_iter().chain(words));
+    assert_eq!(said, (0, words.map(|word| format!("<{word}>")).concat()));
 }

@@ -23,6 +23,7 @@ use crate::{
         key::Prefix,
         version::{ETag, Version},
     },
+    patience::eventually,
     store::{
         Require,
         watched::{Change, Notice as _, Watch as _},
@@ -117,12 +118,18 @@ fn cpu_time() -> Duration {
 }
 
 async fn drained(purger: &Purger) {
-    let wait = async {
-        while !purger.is_drained() {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    timeout(Duration::from_secs(30), wait).await.expect("it drains");
+    eventually("all is purged", || purger.is_drained()).await;
+}
+
+impl Always {
+    fn calls(&self) -> usize {
+        self.seen.lock().unwrap().len()
+    }
+
+    /// Until it was called so often.
+    async fn called(&self, times: usize) {
+        eventually("it is called", || self.calls() >= times).await;
+    }
 }
 
 #[tokio::test]
@@ -158,14 +165,10 @@ async fn nothing_is_purged_before_its_request_is_answered() {
     let announced = purger.announce(&[key("site/a")]).await.unwrap();
     let other = purger.announce(&[key("site/b")]).await.unwrap();
     other.settle(vec![written("site/b")]);
-    while outside.seen.lock().unwrap().is_empty() {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    outside.called(1).await;
     assert_eq!(*outside.seen.lock().unwrap(), ["PURGE http://127.0.0.1:1/b"]);
     drop(announced);
-    while outside.seen.lock().unwrap().len() < 2 {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    outside.called(2).await;
     drained(&purger).await;
     run.abort();
 }
@@ -213,9 +216,7 @@ async fn a_dead_edge_keeps_its_purges() {
     let outside = always(0);
     let run = tokio::spawn(driver::run(Arc::clone(&purger), Arc::clone(&outside)));
     purger.announce(&[key("site/a")]).await.unwrap().settle(vec![written("site/a")]);
-    while outside.seen.lock().unwrap().len() < 2 {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    outside.called(2).await;
     assert_eq!(purger.pending(), 1);
     let error = purger.look(|lanes| lanes[0].tally().last_error.clone()).unwrap();
     assert!(error.contains("connection refused"), "{error}");
@@ -225,13 +226,74 @@ async fn a_dead_edge_keeps_its_purges() {
     run.abort();
 }
 
+/// A station that is paid for.
+fn paying() -> Station {
+    let api = "https://cloudfront.amazonaws.com".to_owned();
+    let vendor = Vendor::CloudFront(CloudFront { api, distribution: "E1".to_owned(), queries: false, budget: 3 });
+    Station { name: "cloudfront".to_owned(), vendor, common: station().common }
+}
+
+/// What a call gives, in a thread of its own, which must not wait for anybody.
+async fn at_once<T: Send + 'static>(what: &str, call: impl FnOnce() -> T + Send + 'static) -> T {
+    let thread = std::thread::spawn(call);
+    eventually(what, || thread.is_finished()).await;
+    thread.join().unwrap()
+}
+
+/// What is sent next, of which lanes and under which numbers.
+async fn sent(purger: &Arc<Purger>) -> Vec<(usize, u64)> {
+    let mut sent = Vec::new();
+    eventually("it is due", || purger.sleep() == Some(Duration::ZERO)).await;
+    while sent.is_empty() {
+        let stepping = Arc::clone(purger);
+        let parcels = at_once("a step ends", move || stepping.step()).await;
+        sent.extend(parcels.iter().map(|parcel| (parcel.lane, parcel.batch.number)));
+    }
+    sent
+}
+
+#[tokio::test]
+async fn nobody_waits_for_the_file_of_what_was_paid_but_what_is_paid_for() {
+    let dir = Dir::new();
+    let purger = Purger::open(&dir.0.join("purges"), "site/", vec![station(), paying()], 1).unwrap();
+    purger.refill();
+    // Another process of this host has it.
+    let file = std::fs::File::open(dir.0.join("paid.json")).unwrap();
+    file.lock().unwrap();
+    drop(purger.note(vec![Arc::from("site/a")]));
+    let first = sent(&purger).await;
+    let closing = Arc::clone(&purger);
+    at_once("a close ends", move || drop(closing.note(vec![Arc::from("site/b")]))).await;
+    file.unlock().unwrap();
+    let then = sent(&purger).await;
+    assert!(matches!((&first[..], &then[..]), ([(0, _)], [(1, _)])), "{first:?} {then:?}");
+}
+
+#[tokio::test]
+async fn what_was_paid_while_another_had_the_file_is_counted_later() {
+    let dir = Dir::new();
+    let outbox = dir.0.join("purges");
+    let purger = Purger::open(&outbox, "site/", vec![paying()], 1).unwrap();
+    purger.refill();
+    drop(purger.note(vec![Arc::from("site/a")]));
+    let [(0, number)] = sent(&purger).await[..] else { panic!("it has one lane") };
+    let file = std::fs::File::open(dir.0.join("paid.json")).unwrap();
+    file.lock().unwrap();
+    let answering = Arc::clone(&purger);
+    at_once("an answer is taken", move || answering.answered(0, number, Verdict::Done)).await;
+    let until = clock::now() + Duration::from_mins(1);
+    assert_eq!((purger.pending(), purger.is_drained(), purger.moves_before(until)), (0, false, true));
+    file.unlock().unwrap();
+    let run = tokio::spawn(driver::run(Arc::clone(&purger), always(201)));
+    drained(&purger).await;
+    run.abort();
+    assert_eq!(Paid::beside(&outbox, today()).add("cloudfront E1", 0).unwrap(), Some(1));
+}
+
 #[tokio::test]
 async fn a_budget_is_of_the_month_whoever_spends_it() {
     let dir = Dir::new();
-    let edge = station();
-    let api = "https://cloudfront.amazonaws.com".to_owned();
-    let vendor = Vendor::CloudFront(CloudFront { api, distribution: "E1".to_owned(), queries: false, budget: 3 });
-    let paying = Station { name: "cloudfront".to_owned(), vendor, common: edge.common.clone() };
+    let (edge, paying) = (station(), paying());
     let open = |outbox: &str| {
         // The edge costs nothing, and does not wait for the other.
         Purger::open(&dir.0.join(outbox), "site/", vec![edge.clone(), paying.clone()], 1).unwrap()
@@ -250,25 +312,19 @@ async fn a_budget_is_of_the_month_whoever_spends_it() {
     assert_eq!(paid(&command), 2);
     let run = tokio::spawn(driver::run(Arc::clone(&command), Arc::clone(&outside)));
     for name in ["site/c", "site/d"] {
-        let calls = outside.seen.lock().unwrap().len();
+        let calls = outside.calls();
         command.announce(&[key(name)]).await.unwrap().settle(vec![written(name)]);
-        while outside.seen.lock().unwrap().len() <= calls + usize::from(name == "site/c") {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        outside.called(calls + 1 + usize::from(name == "site/c")).await;
     }
     let paused = |purger: &Purger| purger.look(|lanes| lanes[1].paused(clock::now()).map(|paused| paused.why.clone()));
-    while paused(&command).is_none() {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    eventually("its budget is spent", || paused(&command).is_some()).await;
     assert!(paused(&command).unwrap().contains("budget"));
     assert_eq!((paid(&command), command.pending()), (3, 1));
     run.abort();
     // The mount lived on, and hears of it before it spends more.
     let run = tokio::spawn(driver::run(Arc::clone(&mount), Arc::clone(&outside)));
     mount.announce(&[key("site/e")]).await.unwrap().settle(vec![written("site/e")]);
-    while paused(&mount).is_none() {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    eventually("its budget is spent", || paused(&mount).is_some()).await;
     assert_eq!((paid(&mount), mount.pending()), (3, 1));
     run.abort();
     assert_eq!(paid(&open("purges")), 3);

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::cdn::purge::{
     rate::Rate,
-    target::{Batch, Class, Contract, Target, Verdict},
+    target::{Batch, Class, Contract, Rounds, Target, Verdict},
     urls::{Form, parts},
 };
 
@@ -63,6 +63,7 @@ impl CloudFront {
                 (Class::Tags, paths),
                 (Class::Everything, stars),
             ]),
+            rounds: common.repurge_after.map_or(Rounds::Once, Rounds::Late),
             budget: Some(self.budget / u64::from(common.hosts.max(1))),
             ..common.contract()
         }

@@ -19,7 +19,7 @@ use sign::Stamp;
 
 use super::{
     rate::Rate,
-    target::{Batch, Class, Contract, Target, Verdict},
+    target::{Batch, Class, Contract, Rounds, Target, Verdict},
     urls::Urls,
 };
 
@@ -110,7 +110,7 @@ impl Common {
             everything: self.everything,
             parallel: 4,
             rates: BTreeMap::new(),
-            repurge_after: self.repurge_after,
+            rounds: self.repurge_after.map_or(Rounds::Once, Rounds::Twice),
             budget: None,
         }
     }

@@ -7,8 +7,6 @@ use crate::{
         policy::{Policy, Wishes},
         url::{Base, Mapper},
     },
-    config::{Attrs, Conflict, Exclusive, Perms},
-    freshness::Freshness,
     model::{
         key::Prefix,
         patterns::{List as Names, Patterns},
@@ -22,27 +20,10 @@ fn options() -> FsOptions {
     let cdn = Base::parse("https://cdn.example.org", Family::Cdn).unwrap();
     let site = Base::parse("https://www.example.org/images", Family::Site).unwrap();
     let withheld = Withheld::some(prefix.clone(), ["invoices/**"]).unwrap();
-    FsOptions {
-        freshness: Freshness::Strict,
-        perms: Perms::Uniform,
-        uid: 33,
-        gid: 33,
-        file_mode: 0o644,
-        dir_mode: 0o755,
-        mtime_ns: false,
-        xattr: false,
-        read_only: false,
-        patterns: Patterns { local: Names::parse("cache/**").unwrap(), hold: Names::parse("*.part").unwrap() },
-        conflict: Conflict::Last,
-        exclusive: Exclusive::Open,
-        attrs: Attrs::Exact,
-        rename_limit: 1000,
-        part_size: 5 << 20,
-        upload_concurrency: 4,
-        staging_size: None,
-        headers: Arc::new(Policy::new(Wishes { prefix: prefix.clone(), withheld, ..Wishes::default() })),
-        urls: Arc::new(Mapper::new(prefix, vec![cdn, site])),
-    }
+    let patterns = Patterns { local: Names::parse("cache/**").unwrap(), hold: Names::parse("*.part").unwrap() };
+    let headers = Arc::new(Policy::new(Wishes { prefix: prefix.clone(), withheld, ..Wishes::default() }));
+    let urls = Arc::new(Mapper::new(prefix, vec![cdn, site]));
+    FsOptions { patterns, headers, urls, ..FsOptions::plain() }
 }
 
 async fn urls(bucket: &Arc<MemoryStore>, below: &str, family: Family, types: bool) -> Vec<String> {
