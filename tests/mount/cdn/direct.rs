@@ -81,3 +81,22 @@ fn a_program_of_ones_own_is_told() {
     fs::remove_file(site.dir.join("fails")).unwrap();
     eventually("nothing is left", || super::run(&mount, &["status"]).1.contains(": 0 changes to be purged"));
 }
+
+#[test]
+fn rules_in_the_file_of_a_mount_are_followed() {
+    let rule = "[[rule]]\nnames = ['*.pdf']\ncache_control = 'no-store'\n";
+    let Some(site) = Site::new(&format!("vendor = 'exoscale'\n{rule}")) else { return };
+    let mount = site.mount();
+    for (name, expect) in [("a.pdf", "no-store"), ("a.jpg", "public, max-age=300")] {
+        mount.write(name, "1");
+        let sent = site.bucket.see(name).unwrap().cache_control.unwrap();
+        assert!(sent.starts_with(expect), "{name}: {sent}");
+    }
+    drop(mount);
+    // What is said beside the file counts in its place.
+    let own = site.dir.join("own.toml");
+    fs::write(&own, rule.replace("no-store", "no-cache")).unwrap();
+    let mount = site.bucket.mount_with(&format!("{},headers={}", site.options(), own.display()));
+    mount.write("b.pdf", "1");
+    assert_eq!(site.bucket.see("b.pdf").unwrap().cache_control.as_deref(), Some("no-cache"));
+}
