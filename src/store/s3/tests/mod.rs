@@ -261,7 +261,7 @@ async fn signed(checksum: Checksum) -> Vec<String> {
     let fake = Fake::start(vec![say("200 OK", &["ETag: \"e\""], ""); 2]).await;
     let path = passwd(&format!("sums-{checksum:?}"), "KEY:secret");
     let credentials = CredentialSource::PasswdFile(path.clone());
-    let options = crate::config::S3Options { checksum, credentials, ..options(fake.port) };
+    let options = crate::config::S3Options { credentials, checksum, ..options(fake.port) };
     let store = S3Store::connect("photos", &options).await.unwrap();
     put(&store, Require::Anything).await.unwrap();
     store.part(&Upload { key: key(), id: "7".to_owned() }, 3, BODY).await.unwrap();
