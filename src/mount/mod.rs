@@ -9,6 +9,7 @@ mod beneath;
 mod bucket;
 pub mod cdn;
 mod changes;
+mod group;
 mod outage;
 mod point;
 mod probing;

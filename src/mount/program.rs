@@ -2,21 +2,17 @@
 
 use std::{
     io::{self, Read as _, Write as _},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     sync::mpsc::sync_channel,
     thread,
     time::Duration,
 };
 
-use crate::{
-    cdn::purge::vendor::{Response, Secret},
-    clock,
-};
+use super::group::Group;
+use crate::cdn::purge::vendor::{Response, Secret};
 
 /// How long one may take: less than the caller waits, so that none is left behind.
 const RUN_MAX: Duration = Duration::from_secs(25);
-/// Between looks whether it has ended.
-const STEP: Duration = Duration::from_millis(20);
 /// Bytes of what it says that are kept; the rest is read and dropped.
 const SAID_MAX: u64 = 4 << 10;
 /// How long the end of what it said is waited for after its own end.
@@ -35,8 +31,8 @@ pub(super) fn run(words: &[String], input: &str, secret: &Secret) -> Result<Resp
     if !secret.expose().is_empty() {
         command.env(TOKEN, secret.expose());
     }
-    let mut child = command.spawn().map_err(|err| format!("{program}: {err}"))?;
-    let (stdin, stderr) = (child.stdin.take(), child.stderr.take());
+    let mut group = Group::spawn(&mut command).map_err(|err| format!("{program}: {err}"))?;
+    let (stdin, stderr) = (group.program().stdin.take(), group.program().stderr.take());
     let input = input.to_owned();
     // A program that has heard enough is no failure: its exit code counts.
     thread::spawn(move || stdin.map(|mut pipe| pipe.write_all(input.as_bytes()).unwrap_or_default()));
@@ -49,32 +45,17 @@ pub(super) fn run(words: &[String], input: &str, secret: &Secret) -> Result<Resp
         }
         tell.send(String::from_utf8_lossy(&said).into_owned()).unwrap_or_default();
     });
-    let status = ended(&mut child).map_err(|why| format!("{program}: {why}"))?;
+    let status = group.end(RUN_MAX).map_err(|why| format!("{program}: {why}"))?;
+    let status = status.code().and_then(|code| u16::try_from(code).ok()).unwrap_or(KILLED);
     // What it started may go on, and keep the pipe open.
     let body = told.recv_timeout(SAID_WAIT).unwrap_or_default();
     Ok(Response { status, retry_after: None, body })
 }
 
-fn ended(child: &mut Child) -> Result<u16, String> {
-    let deadline = clock::now() + RUN_MAX;
-    loop {
-        match child.try_wait().map_err(|err| err.to_string())? {
-            Some(status) => {
-                return Ok(status.code().and_then(|code| u16::try_from(code).ok()).unwrap_or(KILLED));
-            }
-            None if clock::now() < deadline => thread::sleep(STEP),
-            None => {
-                child.kill().unwrap_or_default();
-                child.wait().map_err(|err| err.to_string())?;
-                return Err(format!("it took more than {} s", RUN_MAX.as_secs()));
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock;
 
     fn shell(script: &str, input: &str) -> Result<Response, String> {
         run(&["sh", "-c", script].map(str::to_owned), input, &Secret::new("hidden\n"))

@@ -6,18 +6,15 @@ use std::{
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    thread,
     time::Duration,
 };
 
-use crate::{cdn::outage::telling::Told, clock, config::outage::OutageOptions};
+use crate::{cdn::outage::telling::Told, config::outage::OutageOptions, mount::group::Group};
 
 /// What is known after a restart; in the cache directory of the mount.
 const STATE: &str = "outage.json";
 /// How long the web server may take to read its configuration again.
 const RELOAD_MAX: Duration = Duration::from_secs(30);
-/// Between looks whether it did.
-const RELOAD_STEP: Duration = Duration::from_millis(20);
 
 #[derive(Debug)]
 pub(super) struct Files {
@@ -99,19 +96,8 @@ fn replace(path: &Path, text: &str) -> io::Result<bool> {
 fn reload(command: &str) -> Result<(), String> {
     let mut shell = Command::new("/bin/sh");
     shell.args(["-c", command]).stdin(Stdio::null()).stdout(Stdio::null());
-    let mut child = shell.spawn().map_err(|err| err.to_string())?;
-    let deadline = clock::now() + RELOAD_MAX;
-    loop {
-        match child.try_wait().map_err(|err| err.to_string())? {
-            Some(status) if status.success() => return Ok(()),
-            Some(status) => return Err(status.to_string()),
-            None if clock::now() < deadline => thread::sleep(RELOAD_STEP),
-            None => {
-                child.kill().and_then(|()| child.wait()).map_err(|err| err.to_string())?;
-                return Err(format!("it did not end within {} s", RELOAD_MAX.as_secs()));
-            }
-        }
-    }
+    let status = Group::spawn(&mut shell).map_err(|err| err.to_string())?.end(RELOAD_MAX)?;
+    if status.success() { Ok(()) } else { Err(status.to_string()) }
 }
 
 #[cfg(test)]
