@@ -11,6 +11,7 @@ pub mod cdn;
 mod changes;
 mod group;
 mod outage;
+mod outside;
 mod point;
 mod probing;
 mod program;
@@ -26,10 +27,7 @@ use std::{
     io::{self, Write as _},
     path::{Path, PathBuf},
     pin::Pin,
-    sync::{
-        Arc, Mutex, PoisonError,
-        mpsc::{Receiver, sync_channel},
-    },
+    sync::{Arc, Mutex, PoisonError, mpsc::Receiver},
     thread,
     time::{Duration, Instant},
 };
@@ -265,14 +263,9 @@ impl<S: Store> Mounted<S> {
 
     /// Waits until the mount answers a stat(2).
     pub fn answers(&self) -> Result<(), MountError> {
-        let (tell, told) = sync_channel(1);
         let point = self.point.clone();
-        // From another thread, because a mount that does not answer cannot be waited for with a deadline.
-        let ask = move || tell.send(fs::metadata(point).map(drop));
-        thread::Builder::new()
-            .name("first-stat".to_owned())
-            .spawn(ask)
-            .and_then(|_| told.recv_timeout(ANSWER_LIMIT).map_err(io::Error::other)?)
+        outside::ask("first-stat", move || fs::metadata(point).map(drop))
+            .and_then(|told| told.recv_timeout(ANSWER_LIMIT).map_err(io::Error::other)?)
             .map_err(|err| MountError::Host("the first stat of the mount", err))
     }
 
