@@ -111,7 +111,7 @@ mod tests {
             (Some(mount.directory.as_path()), Some(Path::new("/srv")))
         );
         let words: Vec<_> = file
-            .words(Path::new("/etc"))
+            .words(Path::new("/etc/site.toml"))
             .unwrap()
             .into_iter()
             .map(|word| (word.name, word.value.unwrap_or_default()))

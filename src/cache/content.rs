@@ -202,6 +202,10 @@ impl Content {
         }
     }
 
+    pub(super) fn is_awaited(&self, range: &Range<u64>) -> bool {
+        self.state().is_awaited(range)
+    }
+
     /// Notes that a flight's next bytes are in `file`, and tells those who waited for them. True if that was the last
     /// of the content.
     pub(super) fn landed(&self, flight: u64, bytes: Range<u64>, file: Option<&Arc<File>>) -> bool {

@@ -1,7 +1,18 @@
 //! One GET on its way into a content. However it ends (also by a panic, or with the runtime), those who wait for
 //! its bytes are told.
 
-use std::{fs::File, future::poll_fn, io, ops::Range, sync::Arc, task::Poll};
+use std::{
+    fs::File,
+    future::poll_fn,
+    io,
+    ops::Range,
+    sync::Arc,
+    task::Poll,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use tokio::time::timeout_at;
 
 use super::{
     content::Content,
@@ -9,7 +20,14 @@ use super::{
     space::{Room, Space},
     state::Trouble,
 };
-use crate::{error::Error, store::Body};
+use crate::{
+    clock,
+    error::{Error, Result as Answer},
+    store::Body,
+};
+
+/// How long bytes that nobody waits for may wait for more. What comes faster than 50 MB/s fills a large write meanwhile.
+const PATIENCE: Duration = Duration::from_millis(10);
 
 /// A claim on bytes that nobody else fetches.
 #[derive(Debug)]
@@ -45,16 +63,19 @@ impl Flight {
         self.reserved.is_some()
     }
 
-    /// Writes a body that starts at the first missing byte into the file: what has arrived at once, and never later
-    /// than the wait for more.
+    /// Writes a body that starts at the first missing byte into the file, in large pieces where nobody waits for small
+    /// ones.
     pub(super) async fn pour(&mut self, mut body: Body) -> Result<(), Trouble> {
-        let mut gather = Gather::at(self.left.start);
+        let (mut gather, mut by) = (Gather::at(self.left.start), clock::now());
         while gather.end() < self.left.end {
-            let arrived = poll_fn(|cx| match body.poll_next(cx) {
-                Poll::Pending if !gather.is_empty() => Poll::Ready(None),
-                polled => polled.map(Some),
-            });
-            let trouble = match arrived.await {
+            let arrived = if gather.is_empty() {
+                let first = body.next().await;
+                by = clock::now() + PATIENCE;
+                Some(first)
+            } else {
+                self.more(&mut body, &gather, by).await
+            };
+            let trouble = match arrived {
                 None => {
                     self.land(&mut gather)?;
                     continue;
@@ -74,6 +95,16 @@ impl Flight {
             return Err(Trouble::Fetch(trouble));
         }
         self.land(&mut gather)
+    }
+
+    /// The next chunk; `None`: what was gathered is to be written first.
+    async fn more(&self, body: &mut Body, gather: &Gather, by: Instant) -> Option<Option<Answer<Bytes>>> {
+        let gathered = self.left.start..gather.end();
+        let chunk = poll_fn(|cx| match body.poll_next(cx) {
+            Poll::Pending if self.content.is_awaited(&gathered) => Poll::Ready(None),
+            polled => polled.map(Some),
+        });
+        timeout_at(by.into(), chunk).await.unwrap_or(None)
     }
 
     fn land(&mut self, gather: &mut Gather) -> Result<(), Trouble> {

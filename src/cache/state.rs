@@ -113,6 +113,12 @@ impl State {
         told
     }
 
+    /// Whether somebody waits for any of `range`.
+    pub(super) fn is_awaited(&self, range: &Range<u64>) -> bool {
+        let meets = |waiter: &Waiter| waiter.range.start < range.end && range.start < waiter.range.end;
+        self.waiters.iter().any(meets)
+    }
+
     /// Tells those whose bytes are all here.
     pub(super) fn wake(&mut self) {
         let have = &self.have;

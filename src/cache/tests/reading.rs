@@ -50,6 +50,21 @@ async fn readers_get_bytes_while_the_body_is_running() {
 }
 
 #[tokio::test]
+async fn what_arrived_is_there_soon_though_nobody_waits_for_it() {
+    let world = World::new();
+    let (content, bytes) = world.object("a.jpg", 300 * K);
+    let (send, chunks) = mpsc::channel(1);
+    world.cache.fill(&content, Body::new(Fed(chunks), 300 * K));
+    send.send(Ok(slice(&bytes, 0..64 * K))).await.unwrap();
+    let ahead = Readahead::default();
+    eventually("they are there", || {
+        world.cache.try_read(&content, 0..64 * K, &ahead) == Some(slice(&bytes, 0..64 * K))
+    })
+    .await;
+    assert!(world.cache.file(&content).is_none());
+}
+
+#[tokio::test]
 async fn a_body_that_panics_fails_its_readers_and_nobody_else() {
     struct Bomb;
     impl Chunks for Bomb {
