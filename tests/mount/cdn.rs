@@ -2,6 +2,7 @@
 
 mod beside;
 mod direct;
+mod documented;
 mod edge;
 mod property;
 mod real;
