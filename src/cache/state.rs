@@ -113,10 +113,10 @@ impl State {
         told
     }
 
-    /// Whether somebody waits for any of `range`.
+    /// Whether somebody waits for bytes of `range` and for none behind it: who wants more is not helped by these alone.
     pub(super) fn is_awaited(&self, range: &Range<u64>) -> bool {
-        let meets = |waiter: &Waiter| waiter.range.start < range.end && range.start < waiter.range.end;
-        self.waiters.iter().any(meets)
+        let wants = |waiter: &Waiter| range.start < waiter.range.end && waiter.range.end <= range.end;
+        self.waiters.iter().any(wants)
     }
 
     /// Tells those whose bytes are all here.
