@@ -255,7 +255,8 @@ pub(super) const TRANSFERS: &[Row] = &[
         Word(&["md5", "crc32", "none"]),
         Value("md5"),
         &[("enable_content_md5", Absent("md5")), ("content_md5", Absent("md5")), ("no_checksum", Absent("none"))],
-        "What the server verifies uploads with: Content-MD5, x-amz-checksum-crc32 or nothing.",
+        "What the server verifies uploads with: Content-MD5 (signed, with UNSIGNED-PAYLOAD), x-amz-checksum-crc32, or the \
+         signature of the bytes alone.",
     ),
     row(
         "storage_class",
