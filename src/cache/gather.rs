@@ -9,7 +9,7 @@ use std::{
     io::{self, ErrorKind, IoSlice},
 };
 
-use bytes::{Buf as _, Bytes};
+use bytes::Bytes;
 use nix::{errno::Errno, sys::uio::pwritev};
 
 /// Bytes that go to the disk by one call, and what its place is a multiple of.
@@ -53,7 +53,7 @@ impl Gather {
 
     /// Writes all of it.
     pub(super) fn write(&mut self, file: &File) -> io::Result<()> {
-        let mut slices: Vec<_> = self.chunks.iter().map(|chunk| IoSlice::new(chunk.chunk())).collect();
+        let mut slices: Vec<_> = self.chunks.iter().map(|chunk| IoSlice::new(chunk)).collect();
         let mut left = &mut slices[..];
         while self.start < self.end {
             let at = i64::try_from(self.start).map_err(|_| ErrorKind::FileTooLarge)?;

@@ -29,7 +29,9 @@ impl Readahead {
 
     /// Of what [`Self::note`] gave last, nothing from `end` on is fetched: there was no capacity for more.
     pub(super) fn stopped(&self, end: u64) {
-        self.window().ahead = end;
+        let mut window = self.window();
+        // Another reader of the file may have begun elsewhere meanwhile.
+        window.ahead = window.ahead.min(end);
     }
 
     fn window(&self) -> MutexGuard<'_, Window> {
@@ -142,6 +144,10 @@ mod tests {
         assert_eq!(ahead.note(&(M..2 * M), false), Some(2 * M..6 * M));
         ahead.stopped(3 * M);
         assert_eq!(ahead.note(&(2 * M..3 * M), true), Some(3 * M..9 * M));
+        // Who reads elsewhere by then is not taken to have come that far.
+        assert_eq!(ahead.note(&(50 * M..51 * M), true), None);
+        ahead.stopped(90 * M);
+        assert_eq!(ahead.note(&(51 * M..52 * M), true), Some(52 * M..56 * M));
     }
 
     #[test]

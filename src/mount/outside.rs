@@ -37,9 +37,10 @@ fn ask_without<T: Send + 'static>(
 ) -> io::Result<Receiver<io::Result<T>>> {
     let (tell, told) = sync_channel(1);
     let asking = move || {
-        let answer = without(device).and_then(|()| ask());
+        // A mount that answers is worth more than one that goes by itself when it is killed.
+        without(device).unwrap_or_else(|err| log::warn!("killed now, this mount may hang: {err}"));
         // Nobody listens any more when it comes too late.
-        drop(tell.send(answer));
+        drop(tell.send(ask()));
     };
     thread::Builder::new().name(name.to_owned()).spawn(asking)?;
     Ok(told)

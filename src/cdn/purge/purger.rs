@@ -117,11 +117,12 @@ impl Purger {
     fn count(&self, state: &mut State, more: impl Fn(usize) -> Option<u64>) {
         for (n, station) in self.stations.iter().enumerate() {
             let Some(account) = station.vendor.account() else { continue };
-            let Some(items) = more(n).or_else(|| state.paid.owes(&account).then_some(0)) else { continue };
+            let owed = state.paid.owes(&account);
+            let Some(items) = more(n).or_else(|| owed.then_some(0)) else { continue };
             match state.paid.add(&account, items) {
                 Ok(Some(sum)) => state.engine.lanes_mut()[n].set_paid(sum),
                 Ok(None) => state.engine.lanes_mut()[n].rest_until(clock::now() + PAID_RETRY),
-                Err(err) if items > 0 => log::warn!("{account}: what is paid for is not kept: {err}"),
+                Err(err) if items > 0 || owed => log::warn!("{account}: what is paid for is not kept: {err}"),
                 Err(err) => log::debug!("{account}: what others paid for is not known: {err}"),
             }
         }
