@@ -112,9 +112,11 @@ impl fmt::Debug for Keys {
 /// How the server is made to verify what it received.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Checksum {
+    /// [`Self::Crc32`] where the bucket verifies it, else [`Self::Md5`].
+    Auto,
     /// `Content-MD5`: every known vendor checks it.
     Md5,
-    /// `x-amz-checksum-crc32`, as new SDKs send it; some vendors reject it.
+    /// `x-amz-checksum-crc32`, as new SDKs send it; some vendors reject or ignore it.
     Crc32,
     /// Only what the S3 API demands.
     None,

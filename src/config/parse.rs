@@ -146,9 +146,10 @@ fn s3(given: &mut Given, host: &Host, public: &Public) -> Result<S3Options, Erro
         path_style: given.flag("path_style")?,
         credentials: credentials(given, host)?,
         checksum: match given.one_word("checksum")? {
+            Some("md5") => Checksum::Md5,
             Some("crc32") => Checksum::Crc32,
             Some("none") => Checksum::None,
-            _ => Checksum::Md5,
+            _ => Checksum::Auto,
         },
         storage_class: given.text("storage_class")?.map(|class| class.to_ascii_uppercase()),
         acl: public.acl.clone(),

@@ -252,11 +252,11 @@ pub(super) const TRANSFERS: &[Row] = &[
     ),
     row(
         "checksum",
-        Word(&["md5", "crc32", "none"]),
-        Value("md5"),
+        Word(&["auto", "md5", "crc32", "none"]),
+        Value("auto"),
         &[("enable_content_md5", Absent("md5")), ("content_md5", Absent("md5")), ("no_checksum", Absent("none"))],
-        "What the server verifies uploads with: Content-MD5 (signed, with UNSIGNED-PAYLOAD), x-amz-checksum-crc32, or the \
-         signature of the bytes alone.",
+        "What the server verifies uploads with: Content-MD5 or x-amz-checksum-crc32 (both signed, with UNSIGNED-PAYLOAD), or \
+         the signature of the bytes alone. auto is crc32 where the bucket refuses a wrong one at the mount, else md5.",
     ),
     row(
         "storage_class",

@@ -67,7 +67,7 @@ fn defaults() {
     let s3 = options.s3;
     assert_eq!((s3.endpoint, s3.region, s3.path_style), (None, None, None));
     assert_eq!(s3.credentials, CredentialSource::Chain { profile: None, file: None });
-    assert_eq!(s3.checksum, Checksum::Md5);
+    assert_eq!(s3.checksum, Checksum::Auto);
     assert_eq!((s3.retries, s3.timeout, s3.connect_timeout), (10, Duration::from_secs(30), Duration::from_secs(5)));
     assert_eq!(
         (s3.storage_class, s3.acl, s3.sse, s3.sse_kms_key_id, s3.requester_pays),

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use originfs::{
     clock,
     model::{key::Key, version::ETag},
@@ -10,7 +11,7 @@ use originfs::{
 use s3s::{
     S3Request, S3Response, S3Result,
     dto::{
-        self, AbortMultipartUploadInput, AbortMultipartUploadOutput, CompleteMultipartUploadInput,
+        self, AbortMultipartUploadInput, AbortMultipartUploadOutput, ChecksumAlgorithm, CompleteMultipartUploadInput,
         CompleteMultipartUploadOutput, CopyPartResult, CreateMultipartUploadInput, CreateMultipartUploadOutput,
         ListMultipartUploadsInput, ListMultipartUploadsOutput, ListPartsInput, ListPartsOutput, MultipartUpload,
         UploadPartCopyInput, UploadPartCopyOutput, UploadPartInput, UploadPartOutput,
@@ -22,7 +23,7 @@ use crate::{
     blob::Written,
     listing::{self, Encoding},
     objects::source,
-    space::Space,
+    space::{SUMMED, Space},
     wire::{self, headers_in, no_key, no_upload},
 };
 
@@ -34,7 +35,12 @@ pub(crate) fn begin(
     space: &Space,
     req: &S3Request<CreateMultipartUploadInput>,
 ) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
-    let upload = space.begin(&Key::new(&req.input.key), headers_in(req)).map_err(no_upload)?;
+    let summed = match req.input.checksum_algorithm.as_ref().map(ChecksumAlgorithm::as_str) {
+        None => false,
+        Some(ChecksumAlgorithm::CRC32) => true,
+        Some(_) => return Err(s3_error!(NotImplemented, "uploads have CRC32 sums or none")),
+    };
+    let upload = space.begin(&Key::new(&req.input.key), headers_in(req), summed).map_err(no_upload)?;
     let output = CreateMultipartUploadOutput {
         bucket: Some(req.input.bucket.clone()),
         key: Some(req.input.key.clone()),
@@ -46,10 +52,14 @@ pub(crate) fn begin(
     Ok(S3Response::new(output))
 }
 
+fn is_summed(upload: &Upload) -> bool {
+    upload.id.ends_with(SUMMED)
+}
+
 /// Keeps what was written as a part.
 fn keep(space: &Space, upload: &Upload, number: i32, written: Written) -> S3Result<ETag> {
     let number = u32::try_from(number).unwrap_or(0);
-    let part = Part { number, etag: written.etag.clone(), size: written.segment.size };
+    let part = Part { number, etag: written.etag.clone(), size: written.segment.size, crc32: None };
     space.part(upload, part, &written.segment.bytes).map_err(no_upload)?;
     Ok(written.etag)
 }
@@ -57,6 +67,10 @@ fn keep(space: &Space, upload: &Upload, number: i32, written: Written) -> S3Resu
 pub(crate) async fn part(space: &Space, mut req: S3Request<UploadPartInput>) -> S3Result<S3Response<UploadPartOutput>> {
     let upload = upload(&req.input.key, &req.input.upload_id);
     space.lock().upload(&upload).map_err(no_upload)?;
+    // As AWS: what the upload was begun with is what each part has.
+    if is_summed(&upload) != req.headers.contains_key("x-amz-checksum-crc32") {
+        return Err(s3_error!(InvalidRequest, "the upload was begun with another kind of checksum"));
+    }
     let body = req.input.body.take();
     let written = wire::receive(&req, body, space.writer().map_err(no_upload)?).await?;
     let etag = keep(space, &upload, req.input.part_number, written)?;
@@ -78,18 +92,20 @@ pub(crate) fn part_copy(
         let range = copy_range(req.input.copy_source_range.as_deref(), record.object.version.size)?;
         from.slices(record, range).map_err(no_key)?
     };
-    let mut writer = to.writer().map_err(no_key)?;
+    let (mut writer, mut sum) = (to.writer().map_err(no_key)?, crc32fast::Hasher::new());
     loop {
         let chunk = slices.read().map_err(wire::internal)?;
         if chunk.is_empty() {
             break;
         }
         writer.write(&chunk).map_err(wire::internal)?;
+        sum.update(&chunk);
     }
     let etag = keep(to, &upload, req.input.part_number, writer.finish())?;
     let result = CopyPartResult {
         e_tag: Some(wire::etag(&etag)),
         last_modified: Some(wire::time(clock::wall().sec)),
+        checksum_crc32: is_summed(&upload).then(|| STANDARD.encode(sum.finalize().to_be_bytes())),
         ..CopyPartResult::default()
     };
     Ok(S3Response::new(UploadPartCopyOutput { copy_part_result: Some(result), ..UploadPartCopyOutput::default() }))
@@ -112,6 +128,7 @@ pub(crate) fn complete(
 ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
     let require = space.manner().heed(wire::require(req)?)?;
     let upload = upload(&req.input.key, &req.input.upload_id);
+    space.lock().upload(&upload).map_err(no_upload)?;
     let sent = req.input.multipart_upload.as_ref().and_then(|upload| upload.parts.as_ref());
     let mut parts = Vec::new();
     for part in sent.ok_or_else(|| s3_error!(MalformedXML))? {
@@ -119,6 +136,9 @@ pub(crate) fn complete(
             return Err(s3_error!(MalformedXML));
         };
         let number = u32::try_from(number).map_err(|_| s3_error!(InvalidPart))?;
+        if is_summed(&upload) != part.checksum_crc32.is_some() {
+            return Err(s3_error!(InvalidRequest, "the sum of each part is to be told again, and no other"));
+        }
         parts.push((number, ETag::new(&format!("\"{}\"", etag.value()))));
     }
     check_parts(space, &upload, &parts)?;

@@ -61,6 +61,9 @@ struct Saved {
     segments: Vec<(String, u64)>,
 }
 
+/// How the id of an upload ends whose parts have a CRC-32 each.
+pub(crate) const SUMMED: &str = "-crc32";
+
 /// An upload in `uploads/`.
 #[derive(Deserialize, Serialize)]
 struct SavedUpload {
@@ -192,8 +195,10 @@ impl Space {
         }
     }
 
-    pub(crate) fn begin(&self, key: &Key, headers: Headers) -> Result<Upload> {
-        let upload = Upload { key: key.clone(), id: self.fresh() };
+    /// `summed`: each of its parts has a CRC-32, which its id tells.
+    pub(crate) fn begin(&self, key: &Key, headers: Headers, summed: bool) -> Result<Upload> {
+        let id = format!("{}{}", self.fresh(), if summed { SUMMED } else { "" });
+        let upload = Upload { key: key.clone(), id };
         let mut bucket = self.lock();
         bucket.begin(&upload, headers)?;
         self.save_upload(&bucket, &upload)?;
@@ -312,7 +317,7 @@ impl SavedUpload {
         let upload = Upload { key: Key::new(&self.key), id: self.id };
         bucket.begin(&upload, self.headers)?;
         for (number, etag, size, blob) in self.parts {
-            bucket.insert_part(&upload, Part { number, etag: ETag::new(&etag), size }, Arc::from(blob))?;
+            bucket.insert_part(&upload, Part { number, etag: ETag::new(&etag), size, crc32: None }, Arc::from(blob))?;
         }
         Ok(())
     }

@@ -47,13 +47,15 @@ struct Kept {
     findings: Findings,
 }
 
-/// Finds out what the bucket can do, as far as one request after the other shows it: about twelve, which a mount waits
-/// for. With whether [`ask_deeper`] is due. A read-only mount needs nothing of it, and may not try.
+/// Finds out what the bucket can do, as far as one request after the other shows it: about twenty, which a mount waits for.
+/// With whether [`ask_deeper`] is due. A read-only mount needs nothing of it, and may not try.
 pub(super) async fn ask(store: &S3Store, options: &Options) -> (Findings, bool) {
     if options.fs.read_only {
         return (Findings::default(), false);
     }
-    let basic = probe(store, options.prefix.as_str(), &S3Store::token()).await;
+    let (prefix, token) = (options.prefix.as_str(), S3Store::token());
+    // Together: a mount waits for both.
+    let (basic, _) = tokio::join!(probe(store, prefix, &token), store.probe_sums(prefix, &token));
     let kept = recall(&file(options), clock::wall().sec, basic);
     let findings = kept.unwrap_or(Findings { conditional: basic, ..Findings::default() });
     tell(store, options, findings);

@@ -295,7 +295,7 @@ fn at<'a>(state: &'a State, key: &Key, etag: Option<&ETag>) -> Result<&'a Record
 }
 
 fn store_part(state: &mut State, upload: &Upload, number: u32, bytes: Bytes) -> Result<Part> {
-    let part = Part { number, etag: etag_of(&Md5::digest(&bytes)), size: bytes.len() as u64 };
+    let part = Part { number, etag: etag_of(&Md5::digest(&bytes)), size: bytes.len() as u64, crc32: None };
     state.bucket.insert_part(upload, part.clone(), bytes)?;
     Ok(part)
 }

@@ -169,6 +169,8 @@ pub struct Part {
     pub etag: ETag,
     /// Bytes.
     pub size: u64,
+    /// What the server verified it with, or made of it, if the upload has such sums: its completion names them again.
+    pub crc32: Option<String>,
 }
 
 /// An S3-compatible bucket. Names follow the S3 API.

@@ -101,8 +101,8 @@ struct Begun {
 struct Left<'a> {
     key: &'a str,
     id: &'a str,
-    /// Number and ETag.
-    parts: Vec<(u32, String)>,
+    /// Number, ETag, and the CRC-32 if the upload has such sums.
+    parts: Vec<(u32, &'a str, Option<&'a str>)>,
 }
 
 /// An upload in progress. Must be ended by [`Stream::complete`] or [`Stream::abort`].
@@ -268,7 +268,8 @@ impl Stream {
 
     /// The upload is left to an administrator: it alone has some of the bytes. What completes it is written to `note`.
     pub fn leave(self, note: &Path) -> Result<()> {
-        let parts: Vec<_> = self.landed().iter().map(|part| (part.number, part.etag.as_str().to_owned())).collect();
+        let landed = self.landed();
+        let parts = landed.iter().map(|part| (part.number, part.etag.as_str(), part.crc32.as_deref())).collect();
         let left = Left { key: self.upload.key.as_str(), id: &self.upload.id, parts };
         fs::write(note, serde_json::to_string(&left).expect("strings and numbers always serialize"))?;
         self.forget();

@@ -35,6 +35,8 @@ pub struct Quirks {
     pub no_redirect: bool,
     /// A 304 tells no Last-Modified.
     pub silent_304: bool,
+    /// `x-amz-checksum-crc32` is not verified, or not in every kind of upload.
+    pub crc32_ignored: bool,
 }
 
 /// As measured; each line of a server can go when a newer one does better.

@@ -44,7 +44,7 @@ pub(super) enum Pace {
 }
 
 impl Limits {
-    fn attempt(&self, pace: Pace) -> Duration {
+    pub(super) fn attempt(&self, pace: Pace) -> Duration {
         let quick = self.timeout / ATTEMPTS_IN_TIME;
         match pace {
             Pace::Quick => quick,
@@ -65,6 +65,7 @@ impl Limits {
         F: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
         E: ProvideErrorMetadata + std::error::Error + 'static,
     {
+        in_task().await;
         let deadline = clock::now() + self.timeout;
         let (mut attempts, mut renewed, mut earlier) = (0, false, None);
         loop {
@@ -101,6 +102,14 @@ impl Limits {
             }
             tokio::time::sleep(wait).await;
         }
+    }
+}
+
+/// Where this is polled outside of a task, by the thread that reads the kernel's requests, the rest is left to the runtime:
+/// to make and sign a request takes as long as twenty answers from memory, for which others wait there.
+pub(super) async fn in_task() {
+    if tokio::task::try_id().is_none() {
+        tokio::task::yield_now().await;
     }
 }
 

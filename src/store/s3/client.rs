@@ -45,7 +45,7 @@ pub(super) async fn connect(bucket: &str, options: &S3Options) -> Result<Connect
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
     let (calculation, validation) = match options.checksum {
         Checksum::Crc32 => (RequestChecksumCalculation::WhenSupported, ResponseChecksumValidation::WhenSupported),
-        Checksum::Md5 | Checksum::None => {
+        Checksum::Auto | Checksum::Md5 | Checksum::None => {
             (RequestChecksumCalculation::WhenRequired, ResponseChecksumValidation::WhenRequired)
         }
     };

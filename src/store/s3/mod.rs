@@ -16,6 +16,7 @@ mod multipart;
 pub mod presign;
 mod read;
 mod stream;
+mod sums;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -68,8 +69,19 @@ pub struct S3Store {
     conditions: Arc<Mutex<Conditional>>,
     /// The server turned out to take no ACL.
     no_acl: Arc<AtomicBool>,
-    /// Upload id to the value of [`OPERATION`] that it was begun with.
-    uploads: Arc<Mutex<LruCache<String, String>>>,
+    /// The server verifies a CRC-32 (`checksum=auto`).
+    crc_works: Arc<AtomicBool>,
+    /// By upload id.
+    uploads: Arc<Mutex<LruCache<String, Begun>>>,
+}
+
+/// How an upload was begun.
+#[derive(Clone, Debug)]
+struct Begun {
+    /// The value of [`OPERATION`].
+    operation: String,
+    /// It is one of parts that have a CRC-32 each.
+    crc32: bool,
 }
 
 impl S3Store {
@@ -82,6 +94,7 @@ impl S3Store {
             limits: Limits { attempts: options.retries.max(1), timeout: options.timeout },
             conditions: Arc::default(),
             no_acl: Arc::default(),
+            crc_works: Arc::default(),
             uploads: Arc::new(Mutex::new(LruCache::new(UPLOADS))),
         })
     }
@@ -108,7 +121,7 @@ impl S3Store {
         self.conditions.lock().expect("nothing panics while it is held")
     }
 
-    fn uploads(&self) -> MutexGuard<'_, LruCache<String, String>> {
+    fn uploads(&self) -> MutexGuard<'_, LruCache<String, Begun>> {
         self.uploads.lock().expect("nothing panics while it is held")
     }
 

@@ -5,18 +5,19 @@ use std::ops::Range;
 use aws_sdk_s3::{
     config::http::HttpRequest,
     primitives::ByteStream,
-    types::{CompletedMultipartUpload, CompletedPart},
+    types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart},
 };
 use bytes::Bytes;
 
 use super::{
-    S3Store,
-    call::Pace,
+    Begun, S3Store,
+    call::{Pace, in_task},
     fault::classify,
     wire,
     write::{dress, if_none_match, set_header},
 };
 use crate::{
+    config::Checksum,
     error::{Error, Result},
     model::{key::Key, version::ETag},
     store::{Headers, PARTS_MAX, Part, Require, Stored, Upload, operation::operation_id},
@@ -26,22 +27,29 @@ impl S3Store {
     /// Always with a name: a repeated completion is refused even without a condition, because the upload
     /// is gone.
     pub(super) async fn create_upload(&self, key: &Key, headers: &Headers) -> Result<Upload> {
+        self.begin_summed(key, headers, self.checksum() == Checksum::Crc32).await
+    }
+
+    /// `crc32`: each part will have one.
+    pub(super) async fn begin_summed(&self, key: &Key, headers: &Headers, crc32: bool) -> Result<Upload> {
         let operation = Self::operation(headers, &Require::Anything).unwrap_or_else(operation_id);
         let name = Some(operation.as_str());
         let attempt = |acl: Option<String>| {
             self.call("CreateMultipartUpload", Pace::Quick, move || {
                 let request = self.client().create_multipart_upload().key(key.as_str());
+                let request = request.set_checksum_algorithm(crc32.then_some(ChecksumAlgorithm::Crc32));
                 dress!(request, self, headers, name, acl).send()
             })
         };
         let answer = self.with_acl(key, attempt).await.map_err(classify)?;
         let id = answer.upload_id.ok_or_else(|| Error::unavailable("CreateMultipartUpload: no upload id"))?;
-        self.uploads().put(id.clone(), operation);
+        self.uploads().put(id.clone(), Begun { operation, crc32 });
         Ok(Upload { key: key.clone(), id })
     }
 
     pub(super) async fn upload_part(&self, upload: &Upload, number: u32, body: Bytes) -> Result<Part> {
-        let (size, md5, at) = (body.len() as u64, self.md5(&body), part_number(number)?);
+        in_task().await;
+        let (size, sum, at) = (body.len() as u64, self.sum_of_part(upload, &body), part_number(number)?);
         let answer = self
             .call("UploadPart", Pace::Upload(body.len()), || {
                 let request = self.client().upload_part().bucket(&*self.bucket).key(upload.key.as_str());
@@ -49,16 +57,17 @@ impl S3Store {
                     .upload_id(&upload.id)
                     .part_number(at)
                     .body(ByteStream::from(body.clone()))
-                    .set_content_md5(md5.clone())
+                    .set_content_md5(sum.md5.clone())
+                    .set_checksum_crc32(sum.crc32.clone())
                     .set_request_payer(self.payer())
                     .customize();
                 // As in `put_object`.
-                if md5.is_some() { request.disable_payload_signing() } else { request }.send()
+                if sum.is_some() { request.disable_payload_signing() } else { request }.send()
             })
             .await
             .map_err(classify)?;
         let etag = answer.e_tag.ok_or_else(|| Error::unavailable("UploadPart: no ETag in the answer"))?;
-        Ok(Part { number, etag: ETag::new(&etag), size })
+        Ok(Part { number, etag: ETag::new(&etag), size, crc32: sum.crc32 })
     }
 
     pub(super) async fn upload_part_copy(
@@ -89,17 +98,21 @@ impl S3Store {
             })
             .await
             .map_err(classify)?;
-        let etag = answer.copy_part_result.and_then(|result| result.e_tag);
+        let result = answer.copy_part_result;
+        let crc32 = result.as_ref().and_then(|result| result.checksum_crc32.clone());
+        let etag = result.and_then(|result| result.e_tag);
         let etag = etag.ok_or_else(|| Error::unavailable("UploadPartCopy: no ETag in the answer"))?;
-        Ok(Part { number, etag: ETag::new(&etag), size: range.end - range.start })
+        Ok(Part { number, etag: ETag::new(&etag), size: range.end - range.start, crc32 })
     }
 
     pub(super) async fn complete_upload(&self, upload: &Upload, parts: &[Part], require: &Require) -> Result<Stored> {
         self.admit(require, |known| (known.complete, known.version))?;
-        let operation = self.uploads().get(&upload.id).cloned();
+        let begun = self.uploads().get(&upload.id).cloned();
+        let (operation, summed) = begun.map_or((None, true), |begun| (Some(begun.operation), begun.crc32));
         let completed = parts.iter().map(|part| {
             let number = part_number(part.number)?;
-            Ok(CompletedPart::builder().part_number(number).e_tag(part.etag.as_str()).build())
+            let crc32 = part.crc32.clone().filter(|_| summed);
+            Ok(CompletedPart::builder().part_number(number).e_tag(part.etag.as_str()).set_checksum_crc32(crc32).build())
         });
         let completed = CompletedMultipartUpload::builder().set_parts(Some(completed.collect::<Result<_>>()?)).build();
         let sent = self

@@ -9,12 +9,12 @@ use bytes::Bytes;
 
 use super::{
     S3Store,
-    call::Pace,
+    call::{Pace, in_task},
     fault::{Fault, classify},
+    sums::Sum,
     wire,
 };
 use crate::{
-    config::Checksum,
     error::{Error, Result},
     model::{
         key::Key,
@@ -75,20 +75,35 @@ impl S3Store {
         headers: &Headers,
         require: &Require,
     ) -> Result<Stored> {
+        in_task().await;
+        let sum = self.sum(&body);
+        self.put_summed(key, body, headers, require, &sum).await
+    }
+
+    /// With this sum, which the server verifies.
+    pub(super) async fn put_summed(
+        &self,
+        key: &Key,
+        body: Bytes,
+        headers: &Headers,
+        require: &Require,
+        sum: &Sum,
+    ) -> Result<Stored> {
         self.admit(require, |known| (known.absent, known.version))?;
         let operation = Self::operation(headers, require);
-        let (size, md5) = (body.len() as u64, self.md5(&body));
-        let (bytes, checksum, name) = (&body, &md5, operation.as_deref());
+        let size = body.len() as u64;
+        let (bytes, name) = (&body, operation.as_deref());
         let attempt = |acl: Option<String>| {
             self.call("PutObject", Pace::Upload(bytes.len()), move || {
                 let request = self.client().put_object().key(key.as_str()).body(ByteStream::from(bytes.clone()));
                 let request = request
-                    .set_content_md5(checksum.clone())
+                    .set_content_md5(sum.md5.clone())
+                    .set_checksum_crc32(sum.crc32.clone())
                     .set_if_none_match(if_none_match(require))
                     .set_if_match(self.if_match(require));
                 let request = dress!(request, self, headers, name, acl);
-                // The signature covers Content-MD5, and that the body: it need not be hashed a second time.
-                if checksum.is_some() { request.disable_payload_signing() } else { request }.send()
+                // The signature covers the sum, and that the body: it need not be hashed a second time.
+                if sum.is_some() { request.disable_payload_signing() } else { request }.send()
             })
         };
         let sent = self.with_acl(key, attempt).await;
@@ -217,10 +232,6 @@ impl S3Store {
         let Require::Version(etag) = require else { return None };
         let unquoted = self.conditions().version == Support::Unquoted;
         Some(if unquoted { etag.unquoted() } else { etag.as_str() }.to_owned())
-    }
-
-    pub(super) fn md5(&self, body: &[u8]) -> Option<String> {
-        (self.options.checksum == Checksum::Md5).then(|| wire::content_md5(body))
     }
 
     /// The version that a write made, asking for its ETag if the answer had none.

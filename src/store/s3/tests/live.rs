@@ -6,7 +6,7 @@ use std::{env, time::Duration};
 
 use super::super::S3Store;
 use crate::{
-    config::{CredentialSource, S3Options},
+    config::{Checksum, CredentialSource, S3Options},
     store::{
         conformance::{Quirks, conforms},
         probe::probe,
@@ -17,6 +17,7 @@ async fn store() -> Option<S3Store> {
     let options = S3Options {
         endpoint: Some(env::var("ORIGINFS_TEST_ENDPOINT").ok()?),
         credentials: CredentialSource::Chain { profile: None, file: None },
+        checksum: Checksum::Auto,
         retries: 3,
         timeout: Duration::from_secs(30),
         ..super::fake::options(0)
@@ -41,6 +42,7 @@ fn quirks() -> Quirks {
 async fn the_server_conforms() {
     let Some(store) = store().await else { return };
     store.set_conditions(probe(&store, "", &S3Store::token()).await);
+    store.probe_sums("", &S3Store::token()).await;
     conforms(&store, &format!("{}/", S3Store::token()), &quirks()).await;
 }
 
@@ -53,4 +55,5 @@ async fn the_probe_finds_what_the_quirks_say() {
     assert_eq!(found.copy.works(), !quirks.copy_require_ignored);
     assert_eq!(found.complete.works(), !quirks.complete_require_ignored);
     assert_eq!(found.delete.works(), !quirks.delete_match_ignored);
+    assert_eq!(store.probe_sums("", &S3Store::token()).await, !quirks.crc32_ignored);
 }

@@ -159,7 +159,7 @@ async fn an_error_inside_200_is_an_error() {
     let err = store.copy(&key(), &Key::new("to"), Copy::default()).await.unwrap_err();
     assert_eq!(err.to_string(), "CopyObject: InternalError: try again (HTTP 200), 2 attempts");
     let upload = Upload { key: key(), id: "u".into() };
-    let part = Part { number: 1, etag: ETag::new("\"p\""), size: 5 };
+    let part = Part { number: 1, etag: ETag::new("\"p\""), size: 5, crc32: None };
     let err = store.complete(&upload, &[part], Require::Anything).await.unwrap_err();
     assert!(err.to_string().contains("InternalError"), "{err}");
     let err = store.part_copy(&upload, 1, &key(), 0..5, &ETag::new("\"abc\"")).await.unwrap_err();
@@ -187,7 +187,7 @@ async fn an_upload_that_was_completed_before_its_answer_was_lost() {
     let fake = Fake::start(vec![begun, Reply::Lose, gone, Reply::EchoOp]).await;
     let store = fake.store().await;
     let upload = store.begin(&key(), &Headers::default()).await.unwrap();
-    let part = Part { number: 1, etag: ETag::new("\"p\""), size: 5 };
+    let part = Part { number: 1, etag: ETag::new("\"p\""), size: 5, crc32: None };
     let stored = store.complete(&upload, &[part], Require::Anything).await.unwrap();
     assert_eq!(stored.etag.as_str(), "\"won\"");
 }
@@ -276,10 +276,35 @@ async fn a_body_is_summed_once_and_the_sum_is_signed() {
         assert_eq!(header(&seen, "x-amz-content-sha256").as_deref(), Some("UNSIGNED-PAYLOAD"));
         assert!(header(&seen, "authorization").unwrap().contains("content-md5;"), "{seen}");
     }
+    for seen in signed(Checksum::Auto).await {
+        assert!(header(&seen, "content-md5").is_some(), "nothing is known of the server: {seen}");
+    }
     for seen in signed(Checksum::None).await {
         let sum = header(&seen, "x-amz-content-sha256");
         assert_eq!(sum.map(|sum| sum.len()), Some(64), "of the body, in the signature: {seen}");
     }
+}
+
+/// What `checksum=auto` becomes at a server that answers the first requests of the probe so.
+async fn auto(replies: Vec<Reply>) -> (bool, Option<String>) {
+    let answered = replies.len();
+    let fake = Fake::start(replies).await;
+    let options = crate::config::S3Options { checksum: Checksum::Auto, retries: 1, ..options(fake.port) };
+    let store = S3Store::connect("photos", &options).await.unwrap();
+    let works = store.probe_sums("", "7").await;
+    let asked = fake.seen().len();
+    assert!(asked > answered, "its keys are deleted");
+    drop(put(&store, Require::Anything).await);
+    (works, header(&fake.seen()[asked], "content-md5"))
+}
+
+#[tokio::test]
+async fn a_server_that_takes_a_wrong_crc_or_none_gets_md5() {
+    let (taken, wrong) = (say("200 OK", &["ETag: \"e\""], ""), refuse("400 Bad Request", "BadDigest", "wrong"));
+    let md5 = Some("XUFAKrxLKna5cZ2REBfFkg==".to_owned());
+    assert_eq!(auto(vec![taken.clone()]).await, (false, md5.clone()), "it does not look at the header");
+    assert_eq!(auto(vec![wrong.clone(), wrong.clone()]).await, (false, md5.clone()), "it knows no such header");
+    assert_eq!(auto(vec![wrong, taken]).await, (false, md5), "it takes no such uploads in parts");
 }
 
 #[tokio::test]
