@@ -90,6 +90,11 @@ impl<S: Store> Contents<S> {
         Ok(Arc::new(Self { store, runtime, dir, space, shelf, demand, ahead }))
     }
 
+    /// Where its fetches run.
+    pub fn runtime(&self) -> &Handle {
+        &self.runtime
+    }
+
     /// The content of `key` at `version`: the same one for all who ask while somebody has it. Counts as a use.
     pub fn get(&self, key: &Key, version: &Version) -> Arc<Content> {
         if let Some(live) = self.space.live(&Id::new(key, version)) {

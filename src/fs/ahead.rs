@@ -2,21 +2,26 @@
 //!
 //! A listing tells no attributes, so every name costs a HEAD, and `ls -l` of ten thousand names would wait for ten
 //! thousand round trips. Questions about names in the order of the listing are a run, as reads in the order of a file are;
-//! a run has the names that follow asked for at the same time. It is of use where a stat may be as old as such an answer:
+//! a run has the names that follow asked for at the same time, and more of them while it comes to those that are answered:
+//! so many are always under way. It is of use where a stat may be as old as such an answer:
 //! under `freshness=strict` each one has to ask by itself.
 
 use std::{
     collections::HashMap,
+    ffi::OsStr,
     num::NonZeroUsize,
     ops::Bound,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use lru::LruCache;
 use tokio::sync::watch;
 
-use super::{Fs, ask::Hint, invalidate::found_at, lock, settle::is_fresh};
+use super::{Fs, ask::Hint, invalidate::found_at, lock, settle::is_fresh, types::NodeId};
 use crate::{
     clock,
     freshness::{listing::Listing, serves, views::place},
@@ -44,6 +49,8 @@ const RUNS_LEN: usize = 64;
 #[derive(Debug)]
 pub(super) struct Ahead {
     runs: Mutex<LruCache<Key, Run>>,
+    /// There was a run that had something asked ahead: who is answered from memory need not look before that.
+    ever: AtomicBool,
     /// Closed when the answer is there, or will not come.
     flying: Mutex<HashMap<Key, watch::Receiver<()>>>,
 }
@@ -56,49 +63,66 @@ struct Run {
     /// Names in order so far.
     len: u32,
     window: usize,
+    /// The last name that was asked for ahead, and how many up to it the run has not come to.
+    asked: Option<(Name, usize)>,
 }
 
 impl Run {
     fn begin(name: Name, now: Instant) -> Self {
-        Self { last: name, at: now, len: 1, window: WINDOW }
+        Self { last: name, at: now, len: 1, window: WINDOW, asked: None }
     }
 
-    /// The run after a question about `name` at `now`, and how many of the names behind it are worth asking for.
-    fn step(self, listing: &Listing, name: &Name, now: Instant) -> (Self, usize) {
+    /// The run when it has come to `name` at `now`, and which names of the listing are worth asking for.
+    fn step(self, listing: &Listing, name: &Name, now: Instant) -> (Self, Vec<Name>) {
         let in_time = now.saturating_duration_since(self.at) <= PAUSE;
         let passed = (self.last < *name).then(|| {
             let between = (Bound::Excluded(&self.last), Bound::Excluded(name));
             listing.names.range::<Name, _>(between).take(NEAR).count()
         });
-        if !in_time || passed.is_none_or(|passed| passed >= NEAR) {
-            return (Self::begin(name.clone(), now), 0);
-        }
+        let Some(passed) = passed.filter(|passed| in_time && *passed < NEAR) else {
+            return (Self::begin(name.clone(), now), Vec::new());
+        };
         let len = self.len.saturating_add(1);
-        let next = Self { last: name.clone(), at: now, len, window: self.window };
-        if len < RUN {
-            return (next, 0);
+        let asked =
+            self.asked.map(|(last, left)| (last, left.saturating_sub(passed + 1))).filter(|(_, left)| *left > 0);
+        let left = asked.as_ref().map_or(0, |(_, left)| *left);
+        let next = Self { last: name.clone(), at: now, len, window: self.window, asked };
+        if len < RUN || left > self.window / 2 {
+            return (next, Vec::new());
         }
-        let window = self.window;
-        (Self { window: (window * 2).min(WINDOW_MAX), ..next }, window)
+        let from = next.asked.as_ref().map_or(name, |(last, _)| last);
+        let behind = listing.names.range::<Name, _>((Bound::Excluded(from), Bound::Unbounded));
+        let wanted: Vec<(&Name, bool)> =
+            behind.take(self.window - left).map(|(name, version)| (name, version.is_some())).collect();
+        let asked = wanted.last().map(|(last, _)| (Name::clone(last), left + wanted.len())).or(next.asked);
+        let files = wanted.into_iter().filter(|(_, is_file)| *is_file).map(|(name, _)| name.clone()).collect();
+        (Self { window: (self.window * 2).min(WINDOW_MAX), asked, ..next }, files)
     }
 }
 
 impl Ahead {
     pub(super) fn new() -> Self {
         let len = NonZeroUsize::new(RUNS_LEN).expect("a constant above 0");
-        Self { runs: Mutex::new(LruCache::new(len)), flying: Mutex::default() }
+        Self { runs: Mutex::new(LruCache::new(len)), ever: AtomicBool::new(false), flying: Mutex::default() }
     }
 
-    /// The names of `listing` that are worth asking for after a question about `name`.
+    /// The names of `listing` that are worth asking for where somebody has come to `name`.
     fn wanted(&self, dir: &Key, listing: &Listing, name: &Name, now: Instant) -> Vec<Name> {
         let mut runs = lock(&self.runs);
-        let (run, window) = match runs.pop(dir) {
+        let (run, wanted) = match runs.pop(dir) {
             Some(run) => run.step(listing, name, now),
-            None => (Run::begin(name.clone(), now), 0),
+            None => (Run::begin(name.clone(), now), Vec::new()),
         };
         runs.put(dir.clone(), run);
-        let behind = listing.names.range::<Name, _>((Bound::Excluded(name), Bound::Unbounded));
-        behind.take(window).filter(|(_, version)| version.is_some()).map(|(name, _)| name.clone()).collect()
+        if !wanted.is_empty() {
+            self.ever.store(true, Ordering::Relaxed);
+        }
+        wanted
+    }
+
+    /// Whether something was asked ahead for who walks through `dir`.
+    fn runs_in(&self, dir: &Key) -> bool {
+        lock(&self.runs).peek(dir).is_some_and(|run| run.asked.is_some())
     }
 
     /// Takes a place for a question about `key`, unless there is one already, or no room.
@@ -139,22 +163,36 @@ impl<S: Store> Fs<S> {
             return false;
         }
         let Some((dir, name)) = place(key) else { return false };
-        if let Some(view) = self.views.get(&dir).filter(|view| matches!(view.names.get(&name), Some(Some(_)))) {
-            for name in self.ahead.wanted(&dir, &view, &name, now) {
-                let key = Key::new(&format!("{}{}", dir.marker(), name.as_str()));
-                if self.scope(&key) == Scope::Local || self.answers(&key, age, now) {
-                    continue;
-                }
-                let Some(done) = self.ahead.take_off(&key) else { continue };
-                let flight = Flight { fs: Arc::clone(self), key, _done: done };
-                tokio::spawn(async move { flight.fs.fetch_attr(&flight.key).await });
-            }
-        }
+        self.go_ahead(&dir, &name, age, now);
         let waits = lock(&self.ahead.flying).get(key).cloned();
         let Some(mut waits) = waits else { return false };
         // The sender says nothing; it goes when the answer is there.
         waits.changed().await.ok();
         true
+    }
+
+    /// To be called when a lookup of `name` was answered from memory. Goes on asking ahead for who walks there.
+    pub fn passed(self: &Arc<Self>, parent: NodeId, name: &OsStr) {
+        if !self.ahead.ever.load(Ordering::Relaxed) {
+            return;
+        }
+        let Ok(name) = Name::parse(name) else { return };
+        let Some(dir) = self.tree().key(parent).filter(|dir| self.ahead.runs_in(dir)) else { return };
+        self.go_ahead(&dir, &name, self.options.freshness.stat_age(), clock::now());
+    }
+
+    fn go_ahead(self: &Arc<Self>, dir: &Key, name: &Name, age: Duration, now: Instant) {
+        let listed = |view: &Arc<Listing>| matches!(view.names.get(name), Some(Some(_)));
+        let Some(view) = self.views.get(dir).filter(listed) else { return };
+        for name in self.ahead.wanted(dir, &view, name, now) {
+            let key = Key::new(&format!("{}{}", dir.marker(), name.as_str()));
+            if self.scope(&key) == Scope::Local || self.answers(&key, age, now) {
+                continue;
+            }
+            let Some(done) = self.ahead.take_off(&key) else { continue };
+            let flight = Flight { fs: Arc::clone(self), key, _done: done };
+            self.contents.runtime().spawn(async move { flight.fs.fetch_attr(&flight.key).await });
+        }
     }
 
     async fn fetch_attr(&self, key: &Key) {
@@ -204,6 +242,20 @@ mod tests {
     fn a_run_wants_more_and_more_of_what_follows() {
         assert_eq!(asked(&[0, 1, 2, 11, 28, 61, 126]), [0, 0, 8, 16, 32, 64, 64]);
         assert_eq!(asked(&[990, 991, 992]), [0, 0, 7], "the listing ends");
+    }
+
+    #[test]
+    fn a_run_that_is_answered_has_half_a_window_under_way_or_more() {
+        let order: Vec<usize> = (0..400).collect();
+        let (mut ahead_of, mut total) = (2, 0);
+        for (at, asked) in asked(&order).into_iter().enumerate() {
+            ahead_of = ahead_of.max(at) + asked;
+            total += asked;
+            let under_way = ahead_of - at;
+            assert!(under_way <= WINDOW_MAX, "{under_way} at {at}");
+            assert!(at < 10 || under_way >= WINDOW_MAX / 2, "{under_way} at {at}");
+        }
+        assert!(total <= 400 + WINDOW_MAX, "each name once: {total}");
     }
 
     #[test]

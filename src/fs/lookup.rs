@@ -60,6 +60,7 @@ impl<S: Store> Fs<S> {
         if self.recall(parent, &name)
             && let Some(found) = self.try_lookup(parent, raw, caller)
         {
+            self.passed(parent, raw);
             return found;
         }
         let (mut waited, began) = (false, clock::now());
@@ -67,6 +68,9 @@ impl<S: Store> Fs<S> {
             let id = match (self.look_here(parent, &name)?, self.asking(parent, &name)) {
                 (Some(id), _) | (None, Ok(Asking::Known(id))) => id,
                 (None, Ok(Asking::Ask(key, _))) => {
+                    if let Some(found) = self.going(parent, &name, &key) {
+                        return Ok(self.looked(found, parent, &name, caller));
+                    }
                     if !waited && self.ask_ahead(&key).await {
                         waited = true;
                         self.recall(parent, &name);
@@ -86,6 +90,13 @@ impl<S: Store> Fs<S> {
                 return Ok(found);
             }
         }
+    }
+
+    /// Notes for the rest of the system call that `found` was answered without a question.
+    fn looked(&self, found: Found, parent: NodeId, name: &Name, caller: Caller) -> Found {
+        let tree = self.tree();
+        self.tickets.found(caller.tid, &found, None, clock::now(), |place| leads(&tree, place, parent, name, found.id));
+        found
     }
 
     /// Gives a name that the kernel forgot its node again, if it is remembered.

@@ -39,6 +39,7 @@ mod open;
 mod pace;
 mod read;
 mod recover;
+mod removal;
 mod rename;
 mod rename_dir;
 mod root;
@@ -100,6 +101,7 @@ use line::Line;
 use local::Here;
 use lru::LruCache;
 use recover::Renames;
+use removal::Removals;
 use tickets::Tickets;
 use types::{Invalidation, NodeId};
 
@@ -137,6 +139,7 @@ pub struct Fs<S: Store> {
     line: Line<S>,
     crowds: Crowds,
     ahead: Ahead,
+    removals: Removals,
     fences: Fences,
     memory: Mutex<LruCache<Key, Known>>,
     views: Arc<Views>,
@@ -208,6 +211,7 @@ impl<S: Store> Fs<S> {
             line,
             crowds: Crowds::default(),
             ahead: Ahead::new(),
+            removals: Removals::new(),
             fences: Fences::new(Arc::clone(&views)),
             memory: Mutex::new(lru(MEMORY_LEN)),
             views,

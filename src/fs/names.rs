@@ -167,6 +167,9 @@ impl<S: Store> Fs<S> {
             drop(tree.detach(file.id));
         }
         drop(tree);
+        if let Some((dir, _)) = place(&key) {
+            self.removals.note(&dir, clock::now());
+        }
         if uploaded {
             fence.made(Is::Absent);
         } else {

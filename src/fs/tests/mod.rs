@@ -19,6 +19,7 @@ mod public;
 mod races;
 mod recovery;
 mod released;
+mod removal;
 mod renames;
 mod sharing;
 mod sizes;
