@@ -2,8 +2,8 @@
 //!
 //! # Layers, arrows only downward
 //!
-//! `cli -> mount -> fuse -> fs -> {cache, upload, freshness, cdn} -> store -> model`, with `error`, `clock` and
-//! `config` beneath all.
+//! `cli -> mount -> fuse -> fs -> {cache, upload, freshness, cdn} -> store -> model`, with `error`, `clock`,
+//! `pread` and `config` beneath all.
 //!
 //! - [`cli`]: the command line.
 //! - [`adopt`]: what a directory holds goes into the bucket.
@@ -39,6 +39,7 @@ pub mod model;
 pub mod mount;
 #[cfg(test)]
 mod patience;
+pub mod pread;
 pub mod store;
 pub mod telemetry;
 pub mod upload;

@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io,
+    io::{self, ErrorKind},
     ops::Range,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
@@ -20,10 +20,13 @@ use super::{
     space::Space,
     state::{Landing, State, Storage, Trouble},
 };
-use crate::model::{
-    extents::Extents,
-    key::Key,
-    version::{ETag, Version},
+use crate::{
+    model::{
+        extents::Extents,
+        key::Key,
+        version::{ETag, Version},
+    },
+    pread::{Wait, pread},
 };
 
 /// One per identity, shared by all who have it open. Whoever holds one keeps its bytes from being evicted.
@@ -137,8 +140,8 @@ impl Content {
         range.start / BLOCK * BLOCK..end.min(self.size)
     }
 
-    /// The bytes of `range`, if all are here and the disk gives them.
-    pub(super) fn local(&self, range: &Range<u64>) -> Option<Bytes> {
+    /// The bytes of `range`, if all are here and the disk gives them, as far as they may be waited for.
+    pub(super) fn local(&self, range: &Range<u64>, wait: Wait) -> Option<Bytes> {
         let file = {
             let state = self.state();
             match &state.storage {
@@ -150,15 +153,16 @@ impl Content {
                 _ => return None,
             }
         };
-        let mut bytes = vec![0; usize::try_from(range.end - range.start).ok()?];
-        match file.read_exact_at(&mut bytes, range.start) {
-            Ok(()) => Some(bytes.into()),
-            Err(err) => {
-                log::warn!("cache: cannot read back {}: {err}", self.source().key);
-                self.give_up();
-                None
-            }
-        }
+        let len = usize::try_from(range.end - range.start).ok()?;
+        let err = match pread(&file, range.start, len, wait) {
+            Ok(Some(bytes)) if bytes.len() == len => return Some(bytes.into()),
+            Ok(None) => return None,
+            Ok(Some(_)) => ErrorKind::UnexpectedEof.into(),
+            Err(err) => err,
+        };
+        log::warn!("cache: cannot read back {}: {err}", self.source().key);
+        self.give_up();
+        None
     }
 
     /// What a reader of `range` must do, who fetches `blocks` (which contain it) as far as nobody does yet.
@@ -257,7 +261,7 @@ impl Content {
         self.finish(&mut state);
         match &state.storage {
             Storage::Part(file, _) | Storage::Complete(file) => Ok(Arc::clone(file)),
-            Storage::Nothing | Storage::Held(_) => Err(io::ErrorKind::NotFound.into()),
+            Storage::Nothing | Storage::Held(_) => Err(ErrorKind::NotFound.into()),
         }
     }
 

@@ -15,6 +15,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     model::version::Version,
+    pread::Wait,
     store::{Body, Get, Got, Store},
 };
 
@@ -59,14 +60,14 @@ impl<S: Store> Contents<S> {
         }
     }
 
-    /// The bytes of `range`, as far as the file goes, if they are here: never waits for the bucket. `None` also if the
-    /// disk fails; then [`Self::read`] helps.
+    /// The bytes of `range`, as far as the file goes, if they are in memory: waits neither for the bucket nor for the disk.
+    /// `None` also if the disk fails; then [`Self::read`] helps.
     pub fn try_read(self: &Arc<Self>, content: &Arc<Content>, range: Range<u64>, ahead: &Readahead) -> Option<Bytes> {
         let range = content.clip(&range);
         if range.is_empty() {
             return Some(Bytes::new());
         }
-        let bytes = content.local(&range)?;
+        let bytes = content.local(&range, Wait::Never)?;
         self.fetch_ahead(content, &range, true, ahead);
         Some(bytes)
     }
@@ -83,7 +84,7 @@ impl<S: Store> Contents<S> {
         let here = matches!(landing, Landing::Now(Ok(())));
         self.fetch_ahead(content, &range, here, ahead);
         match landing.wait().await {
-            Ok(()) => match content.local(&range) {
+            Ok(()) => match content.local(&range, Wait::Disk) {
                 Some(bytes) => Ok(bytes),
                 None => self.read_direct(content, range).await,
             },

@@ -8,7 +8,6 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use bytes::Bytes;
 use fuser::{
     BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, FopenFlags, INodeNo, IoctlFlags, KernelConfig,
     LockOwner, OpenFlags, PollEvents, PollFlags, PollNotifier, RenameFlags, ReplyAttr, ReplyCreate, ReplyData,
@@ -26,7 +25,7 @@ use super::{
     held::Held,
     init::Kernel,
     open::{self, New},
-    reply,
+    reply, write,
 };
 use crate::{
     error::Error,
@@ -60,6 +59,7 @@ impl<S: Store> Filesystem for Adapter<S> {
         let (call, caller) = (Call::new("lookup", parent), caller(req));
         call.inline(|| {
             if let Some(known) = self.0.fs.try_lookup(call.node, name, caller) {
+                self.0.fs.passed(call.node, name);
                 return call.answer(reply, known, reply::entry);
             }
             let (fs, name) = (self.fs(), name.to_owned());
@@ -233,9 +233,7 @@ impl<S: Store> Filesystem for Adapter<S> {
     ) {
         // Pages of a mapping go where they belong, whatever the file was opened with.
         let append = flags.0 & libc::O_APPEND != 0 && !write_flags.contains(WriteFlags::FUSE_WRITE_CACHE);
-        let (call, fs, data) = (Call::new("write", ino), self.fs(), Bytes::copy_from_slice(data));
-        let work = async move { fs.write(file(fh), offset, data, append).await };
-        self.0.calls.wait(call, reply, work, reply::written);
+        write::write(&self.0, Call::new("write", ino), file(fh), (offset, data, append), reply);
     }
 
     fn flush(&self, _: &Request, ino: INodeNo, fh: FileHandle, _: LockOwner, reply: ReplyEmpty) {

@@ -188,10 +188,20 @@ impl Calls {
         work: impl Future<Output = Result<T>> + Send + 'static,
         send: impl FnOnce(R, T) + Send + 'static,
     ) {
-        let work = match self.attempt(work) {
-            Ok(done) => return call.answer(reply, done, send),
-            Err(work) => work,
-        };
+        match self.attempt(work) {
+            Ok(done) => call.answer(reply, done, send),
+            Err(work) => self.wait_aside(call, reply, work, send),
+        }
+    }
+
+    /// As [`Self::wait`], for work that may keep its thread for long: none of it is done on the kernel's.
+    pub(super) fn wait_aside<T: Send + 'static, R: Refuse>(
+        &self,
+        call: Call,
+        reply: R,
+        work: impl Future<Output = Result<T>> + Send + 'static,
+        send: impl FnOnce(R, T) + Send + 'static,
+    ) {
         let hold = self.held.hold(call.nodes());
         self.runtime.spawn(async move {
             // In a task of its own, so that a panic is logged with its operation.

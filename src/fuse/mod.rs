@@ -19,5 +19,6 @@ pub mod iomode;
 pub mod notify;
 mod open;
 mod reply;
+mod write;
 
 pub use adapter::Adapter;

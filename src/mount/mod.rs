@@ -25,6 +25,7 @@ use std::{
     fmt,
     fs::{self, File},
     io::{self, Write as _},
+    num::NonZeroUsize,
     path::{Path, PathBuf},
     pin::Pin,
     sync::{Arc, Mutex, PoisonError, mpsc::Receiver},
@@ -63,8 +64,12 @@ pub use point::clear_dead;
 use signals::Signals;
 pub use table::{AUTOMOUNT, TYPE};
 
-/// Threads that read the kernel's requests. They only decode and answer from memory; more of them make that slower.
-const SESSION_THREADS: usize = 2;
+/// Threads that read the kernel's requests. They only decode and answer from memory, and wake each other for that: with
+/// two processors, one of them is faster, also for four readers.
+fn session_threads() -> usize {
+    let processors = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    if processors > 2 { 2 } else { 1 }
+}
 
 /// What a request may take beyond the deadline of one bucket operation: then that one fails first, with its reason.
 const SLACK: Duration = Duration::from_secs(5);
@@ -239,7 +244,7 @@ impl<S: Store> Mounted<S> {
         };
         let (device, attached) = attach(point, &how).map_err(|err| MountError::Host("mount", err))?;
         let mut config = Config::default();
-        config.n_threads = Some(SESSION_THREADS);
+        config.n_threads = Some(session_threads());
         // The kernel keeps others out by itself unless `allow_other` is mounted with.
         let session = Session::from_fd(adapter, device, SessionACL::All, config)
             .map_err(|err| MountError::Host("FUSE handshake", err))?;

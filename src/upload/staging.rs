@@ -17,7 +17,11 @@ use std::{
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::{error::Result, model::extents::Extents};
+use crate::{
+    error::Result,
+    model::extents::Extents,
+    pread::{Wait, pread},
+};
 
 /// Bytes of one file that stay in memory: thumbnails and most pictures for the web never touch the disk.
 const MEMORY_MAX: u64 = 256 << 10;
@@ -151,24 +155,16 @@ impl Staging {
     /// Bytes of `range`; what was not written reads as zeros.
     pub fn read(&self, range: Range<u64>) -> Result<Bytes> {
         let len = usize::try_from(range.end - range.start).map_err(io::Error::other)?;
-        let mut bytes = vec![0; len];
-        match &self.data {
+        let mut bytes = match &self.data {
             Data::Memory(memory) => {
                 let held = memory.len() as u64;
                 let [from, to] = [range.start.min(held), range.end.min(held)]
                     .map(|at| usize::try_from(at).expect("memory is addressable"));
-                bytes[..to - from].copy_from_slice(&memory[from..to]);
+                memory[from..to].to_vec()
             }
-            Data::File { file, .. } => {
-                let mut got = 0;
-                while got < len {
-                    match file.read_at(&mut bytes[got..], range.start + got as u64)? {
-                        0 => break,
-                        more => got += more,
-                    }
-                }
-            }
-        }
+            Data::File { file, .. } => pread(file, range.start, len, Wait::Disk)?.unwrap_or_default(),
+        };
+        bytes.resize(len, 0);
         Ok(bytes.into())
     }
 
