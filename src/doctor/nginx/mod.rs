@@ -21,9 +21,6 @@ use serve::{Answer, Served};
 /// Where every distribution has it.
 const MAIN: &str = "/etc/nginx/nginx.conf";
 
-/// Seconds that a cached descriptor may live without being looked at again: what a stat may be old by default anyway.
-const VALID_MAX: u64 = 1;
-
 /// File names that are looked for in a mount: a picture, and what no rule is written for.
 const FILES: [&str; 2] = ["originfs-doctor.jpg", "originfs-doctor.bin"];
 
@@ -61,16 +58,15 @@ impl Nginx {
         if served.is_empty() {
             return on.ok("nginx serves nothing of this mount");
         }
-        let Some((cache, place)) = served.iter().filter_map(Served::cached).max_by_key(|(cache, _)| cache.valid) else {
+        let Some((cache, place)) = served.iter().filter_map(Served::cached).max_by_key(|(cache, _)| cache.errors)
+        else {
             return on.ok("nginx keeps no files open (open_file_cache is off)");
         };
-        if cache.valid <= VALID_MAX && !cache.errors {
-            return on.ok(format!("nginx looks at files again after {} s ({place})", cache.valid));
-        }
         let errors = if cache.errors { ", and names that were absent" } else { "" };
         on.warning(
-            format!("nginx keeps files of this mount for {} s{errors} ({place})", cache.valid),
-            "what another webserver replaced or uploaded is not seen for that long, however fresh the mount is",
+            format!("nginx keeps files of this mount open{errors} ({place})"),
+            "it knows a file by its number, which a replaced file has too, so what another webserver replaced comes with its \
+             new length and the old bytes for as long as it is asked for, whatever open_file_cache_valid says",
             "in the server or location of the mount: open_file_cache off;",
         )
     }

@@ -25,8 +25,6 @@ pub(super) enum Answer {
 /// How descriptors are kept.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Cache {
-    /// Seconds until it is looked at again.
-    pub(super) valid: u64,
     /// Absent names, too.
     pub(super) errors: bool,
 }
@@ -133,22 +131,8 @@ fn cache(levels: &[&[Directive]]) -> Option<(Cache, String)> {
     if set.args.first().is_none_or(|word| word == "off") {
         return None;
     }
-    let valid = value(levels, "open_file_cache_valid").and_then(seconds).unwrap_or(60);
     let errors = value(levels, "open_file_cache_errors") == Some("on");
-    Some((Cache { valid, errors }, set.place.clone()))
-}
-
-/// `60s`, `1m`, `1h` or `60`; parts of a second are none.
-fn seconds(text: &str) -> Option<u64> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let number: u64 = digits.parse().ok()?;
-    Some(match &text[digits.len()..] {
-        "ms" => number / 1000,
-        "m" => number * 60,
-        "h" => number * 3600,
-        "d" => number * 86_400,
-        _ => number,
-    })
+    Some((Cache { errors }, set.place.clone()))
 }
 
 /// In the order of nginx: rewrite phase, access phase, content.

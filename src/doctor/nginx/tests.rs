@@ -77,10 +77,8 @@ fn an_open_file_cache_counts_where_it_is_in_effect() {
         (debian(SITE), Verdict::Ok),
         (http("open_file_cache max=1000 inactive=20s;"), Verdict::Warning),
         (http("open_file_cache off;"), Verdict::Ok),
-        (http("open_file_cache max=1000; open_file_cache_valid 1s;"), Verdict::Ok),
-        (http("open_file_cache max=1000; open_file_cache_valid 500ms;"), Verdict::Ok),
-        (http("open_file_cache max=1000; open_file_cache_valid 1s; open_file_cache_errors on;"), Verdict::Warning),
-        (http("open_file_cache max=1000; open_file_cache_valid 2m;"), Verdict::Warning),
+        // Seen with nginx 1.22: it looks again, finds the same number, and keeps the descriptor of what was replaced.
+        (http("open_file_cache max=1000; open_file_cache_valid 1s;"), Verdict::Warning),
         (server("open_file_cache max=1000;"), Verdict::Warning),
         (pictures("open_file_cache max=1000;"), Verdict::Warning),
         (debian(&SITE.replace("location ~ /\\.ht {", "location ~ /\\.ht { open_file_cache max=9;")), Verdict::Ok),
@@ -91,8 +89,7 @@ fn an_open_file_cache_counts_where_it_is_in_effect() {
     let off = server("open_file_cache off;").with("/etc/nginx/conf.d/cache.conf", "open_file_cache max=9;");
     assert_eq!(cache(&off).verdict, Verdict::Ok);
     let found = cache(&http("open_file_cache max=1000;\nopen_file_cache_errors on;"));
-    let expect =
-        "nginx keeps files of this mount for 60 s, and names that were absent (/etc/nginx/conf.d/cache.conf:1)";
+    let expect = "nginx keeps files of this mount open, and names that were absent (/etc/nginx/conf.d/cache.conf:1)";
     assert_eq!(found.message, expect);
 }
 
