@@ -40,6 +40,7 @@ impl Rate {
     }
 
     /// At most `burst` of them in any time of that length.
+    #[must_use]
     pub const fn within(self, span: Duration) -> Self {
         Self { refill: Refill::After(span), ..self }
     }

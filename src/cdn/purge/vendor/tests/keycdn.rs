@@ -105,7 +105,9 @@ fn keycdn_is_asked_no_more_than_it_takes() {
     // Tags go one by one: a list of them ends at 128 characters.
     let mut hosts = [Drive::new(vendor(), SECRET, 1)];
     let long = |n: usize| format!("{n:03}{}", "t".repeat(125));
-    (0..50).for_each(|n| hosts[0].add(tag(&long(n))));
+    for n in 0..50 {
+        hosts[0].add(tag(&long(n)));
+    }
     let mut fake = Fake::default();
     drain(&mut hosts, |request, now| fake.answer(request, now));
     assert_eq!((fake.done.len(), fake.busy), (50, 0));
@@ -145,6 +147,6 @@ fn what_keycdn_does_not_take_is_refused_by_its_fake() {
     assert_eq!((status(&right), status(&with("tags", &["a", "b"]))), (200, 200));
     assert_eq!(status(&with("urls", &["https://cdn.example.com/site/a"])), 400);
     assert_eq!(status(&with("tags", &["t"; 100])), 400);
-    assert_eq!(status(&with("urls", &["cdn.example.com/a-long-name-of-a-file.png"; 2000])), 413);
+    assert_eq!(status(&with("urls", &vec!["cdn.example.com/a-long-name-of-a-file.png"; 2000])), 413);
     assert_eq!(status(&Request { method: "POST", ..right }), 404);
 }
