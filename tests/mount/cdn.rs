@@ -10,6 +10,7 @@ mod real;
 mod rules;
 mod rulesets;
 mod signed;
+mod tables;
 
 use std::{fs, path::PathBuf};
 

@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::{
+    documented::fragment,
     edge::{Edge, TOKEN, TagRule, ZONE},
     rulesets::Rulesets,
 };
@@ -222,6 +223,30 @@ fn nginx_varnish_and_apache_take_their_rules() {
         );
         fs::write(dir.join("apache.conf"), text).unwrap();
         accepts(&[apache, "-t", "-f", &format!("{at}/apache.conf")]);
+    }
+}
+
+/// Recipes of docs/CDN.md: pages, and tags.
+#[test]
+fn nginx_and_varnish_take_the_recipes_of_the_page() {
+    let dir = fresh_dir();
+    let at = dir.display();
+    if let Some(nginx) = program("/usr/sbin/nginx") {
+        let http = fragment("pages-http").replace("/var/cache/nginx", dir.to_str().unwrap());
+        let location = fragment("pages-server");
+        let text = format!(
+            "pid {at}/pid;\nerror_log {at}/log;\nevents {{}}\nhttp {{\n{http}server {{ listen 127.0.0.1:8098;\nlocation / {{\nproxy_pass http://127.0.0.1:8080;\n{location}}} }} }}\n"
+        );
+        fs::write(dir.join("nginx.conf"), text).unwrap();
+        accepts(&[nginx, "-t", "-c", &format!("{at}/nginx.conf")]);
+    }
+    if let Some(varnish) = program("/usr/sbin/varnishd") {
+        let (pages, tags) = (fragment("pages-varnish"), fragment("fastly-fetch"));
+        let text = format!(
+            "vcl 4.1;\nbackend a {{ .host = \"127.0.0.1\"; }}\nsub vcl_recv {{\n{pages}}}\nsub vcl_backend_response {{\n{tags}}}\n"
+        );
+        fs::write(dir.join("pages.vcl"), text).unwrap();
+        accepts(&[varnish, "-C", "-n", &format!("{at}/varnish"), "-f", &format!("{at}/pages.vcl")]);
     }
 }
 
