@@ -198,10 +198,11 @@ fn told(applied: &apply::Applied, dry_run: bool) -> String {
     let mut lines: Vec<String> = applied.changes.iter().map(|change| format!("  {change}")).collect();
     lines.insert(
         0,
-        match (applied.changes.len(), dry_run) {
-            (0, _) => format!("{phase}: nothing to change"),
-            (count, true) => format!("{phase}: {count} would change"),
-            (count, false) => format!("{phase}: {count} changed"),
+        match (&applied.unseen, applied.changes.len(), dry_run) {
+            (Some(why), ..) => format!("{phase}: whether rules of ours are left there is not known: {why}"),
+            (None, 0, _) => format!("{phase}: nothing to change"),
+            (None, count, true) => format!("{phase}: {count} would change"),
+            (None, count, false) => format!("{phase}: {count} changed"),
         },
     );
     lines.extend((applied.conflicts > 0).then(|| {

@@ -134,7 +134,8 @@ fn commands(page: &str) -> Vec<&str> {
 pub(super) fn fragment(title: &str) -> String {
     let page = fs::read_to_string(PAGE).unwrap();
     let (_, rest) = page.split_once(&format!("<!-- tested: {title} -->\n\n")).unwrap_or_else(|| panic!("no {title}"));
-    rest.lines().take_while(|line| line.starts_with("    ")).map(|line| format!("{line}\n")).collect()
+    let lines: Vec<&str> = rest.lines().take_while(|line| line.starts_with("    ")).collect();
+    lines.join("\n") + "\n"
 }
 
 /// A host that serves the directories of the page.
