@@ -11,7 +11,7 @@ use super::{Failure, asked, place};
 use crate::{
     cdn::{
         purge::{driver::Outside as _, setup, vendor::cloudflare::Plan},
-        rules::{Area, MONTH, Rules, Wishes, apache, apply, cloudflare, cloudfront, nginx, terraform, varnish},
+        rules::{Area, MONTH, Rules, Wishes, apache, apply, cloudflare, cloudfront, cors, nginx, terraform, varnish},
         url::{Base, Family},
     },
     config::{
@@ -44,6 +44,7 @@ enum Format {
     Nginx,
     Varnish,
     Apache,
+    S3Cors,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
@@ -132,7 +133,7 @@ fn emit(args: &EmitArgs) -> Result<String, Failure> {
         Format::CloudflareJson | Format::Terraform => "cloudflare",
         Format::Cloudfront => "cloudfront",
         Format::Nginx | Format::Varnish => "http",
-        Format::Apache => "",
+        Format::Apache | Format::S3Cors => "",
     };
     let meant = meant(&args.wish)?;
     let mut rules = rules(&args.wish, vendor, &meant)?;
@@ -154,6 +155,7 @@ fn emit(args: &EmitArgs) -> Result<String, Failure> {
         Format::Nginx => nginx::emit(&rules),
         Format::Varnish => varnish::emit(&rules),
         Format::Apache => apache::emit(&rules),
+        Format::S3Cors => cors::emit(&rules, &origins(&meant)),
     };
     text.map_err(Failure::usage)
 }
@@ -196,10 +198,11 @@ fn told(applied: &apply::Applied, dry_run: bool) -> String {
     let mut lines: Vec<String> = applied.changes.iter().map(|change| format!("  {change}")).collect();
     lines.insert(
         0,
-        match (applied.changes.len(), dry_run) {
-            (0, _) => format!("{phase}: nothing to change"),
-            (count, true) => format!("{phase}: {count} would change"),
-            (count, false) => format!("{phase}: {count} changed"),
+        match (&applied.unseen, applied.changes.len(), dry_run) {
+            (Some(why), ..) => format!("{phase}: whether rules of ours are left there is not known: {why}"),
+            (None, 0, _) => format!("{phase}: nothing to change"),
+            (None, count, true) => format!("{phase}: {count} would change"),
+            (None, count, false) => format!("{phase}: {count} changed"),
         },
     );
     lines.extend((applied.conflicts > 0).then(|| {
@@ -232,6 +235,11 @@ fn ttl(what: &str, text: &str) -> Result<Option<u32>, Failure> {
         .ok_or_else(|| Failure::usage(format!("--{what}={text}: expected a time such as 5m or 31d, or origin")))
 }
 
+/// Whose pages load fonts and draw images, as any table says.
+fn origins(meant: &[Meant]) -> Vec<String> {
+    meant.iter().flat_map(|meant| &meant.cdn).flat_map(|cdn| cdn.origins.0.clone()).collect()
+}
+
 /// The rules for the directories of these mounts, at the hosts of this vendor.
 fn rules(args: &WishArgs, vendor: &str, meant: &[Meant]) -> Result<Rules, Failure> {
     let mut areas = Vec::new();
@@ -242,7 +250,9 @@ fn rules(args: &WishArgs, vendor: &str, meant: &[Meant]) -> Result<Rules, Failur
             bases = options.fs.urls.bases().to_vec();
         }
         let bucket = bucket(options)?;
-        areas.extend(Area::of(&options.fs.urls, &bases, &options.s3.withheld, &bucket));
+        let tag = options.fs.headers.tag();
+        let of = Area::of(&options.fs.urls, &bases, &options.s3.withheld, &bucket);
+        areas.extend(of.into_iter().map(|area| Area { tag: tag.clone(), ..area }));
     }
     if areas.is_empty() {
         return Err(Failure::usage(

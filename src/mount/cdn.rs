@@ -24,7 +24,7 @@ use crate::{
         purger::{Progress, Purger},
         setup::{self, Planned},
         target::Target,
-        vendor::{Request, Response, Secret, sign::Stamp},
+        vendor::{self, Request, Response, Secret, sign::Stamp},
     },
     clock,
     config::{Options, cdn::Place},
@@ -306,8 +306,10 @@ impl Outside for World {
             http.headers_mut().try_insert(name, value).map_err(|_| format!("{name}: no value of a header"))?;
         }
         let answer = self.connector.call(http).await.map_err(|err| chain(&err))?;
-        let retry_after = answer.headers().get("retry-after").and_then(|text| text.trim().parse().ok());
         let status = answer.status().as_u16();
+        // A reset comes with every answer of Fastly.
+        let reset = answer.headers().get("fastly-ratelimit-reset").filter(|_| status == 429);
+        let retry_after = vendor::pause(answer.headers().get("retry-after"), reset, clock::wall().sec);
         let mut stream = ByteStream::new(answer.into_body());
         let mut body = Vec::new();
         while let Some(chunk) = stream.next().await {
@@ -317,7 +319,7 @@ impl Outside for World {
             }
         }
         let body = String::from_utf8_lossy(&body).into_owned();
-        Ok(Response { status, retry_after: retry_after.map(Duration::from_secs), body })
+        Ok(Response { status, retry_after, body })
     }
 
     async fn run(&self, words: &[String], input: String, secret: Secret) -> Result<Response, String> {

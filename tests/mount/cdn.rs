@@ -4,11 +4,13 @@ mod beside;
 mod direct;
 mod documented;
 mod edge;
+mod keyed;
 mod property;
 mod real;
 mod rules;
 mod rulesets;
 mod signed;
+mod tables;
 
 use std::{fs, path::PathBuf};
 
@@ -63,6 +65,18 @@ impl Site {
         Self::new("vendor = 'akamai'\napi = 'EDGE'\ntoken_file = 'edgerc'\nrepurge_after = 1\n")
     }
 
+    /// With vendors that want a key.
+    fn keyed() -> [Option<Self>; 4] {
+        let numbers = [("digitalocean", keyed::ENDPOINT), ("bunny", keyed::NUMBER), ("fastly", keyed::SERVICE)];
+        let all = [numbers[0], numbers[1], numbers[2], ("keycdn", keyed::NUMBER)];
+        // Their buckets are small: each change is purged once.
+        all.map(|(vendor, zone)| {
+            Self::new(&format!(
+                "vendor = '{vendor}'\napi = 'EDGE'\nzone = '{zone}'\ntoken_file = 'token'\nrepurge_after = 0\n"
+            ))
+        })
+    }
+
     fn options(&self) -> String {
         format!("freshness=strict,config={}", self.dir.join("site.toml").display())
     }
@@ -89,7 +103,7 @@ impl Site {
 #[test]
 fn what_changes_is_seen_at_the_edge_and_a_404_does_not_stay() {
     let signed = [Site::cloudfront("repurge_after = 1\n"), Site::akamai()];
-    for site in [Site::http(), Site::cloudflare()].into_iter().chain(signed) {
+    for site in [Site::http(), Site::cloudflare()].into_iter().chain(signed).chain(Site::keyed()) {
         let Some(site) = site else { return };
         let mount = site.mount();
         site.shows("a.jpg", None);
@@ -154,6 +168,32 @@ fn a_change_costs_one_path_where_paths_are_paid_for() {
     mount.write("a.jpg", "3");
     assert_eq!(mount.stop(), 0);
     assert!(site.edge.calls().contains(&"invalidation /a.jpg".to_owned()));
+}
+
+#[test]
+fn a_vendor_with_a_key_is_asked_for_everything_and_waits_for_the_right_key() {
+    for site in Site::keyed() {
+        let Some(site) = site else { return };
+        let mount = site.mount();
+        let at = mount.dir().to_str().unwrap();
+        mount.write("a.jpg", "1");
+        site.shows("a.jpg", Some("1"));
+        // Behind the mount's back: nobody purges that.
+        site.bucket.put("a.jpg", b"2");
+        assert_eq!(site.seen("a.jpg")[0].as_deref(), Some("1"));
+        let (code, said) = run(&mount, &["purge", "--at", at, "--everything", "--yes"]);
+        assert_eq!(code, 0, "{said}");
+        site.shows("a.jpg", Some("2"));
+        fs::write(site.dir.join("token"), "another-secret").unwrap();
+        mount.write("a.jpg", "3");
+        let status = || run(&mount, &["status"]).1;
+        eventually("the status tells of it", || status().contains("paused: 401"));
+        assert!(!status().contains("another-secret") && !mount.log().contains("another-secret"));
+        fs::write(site.dir.join("token"), TOKEN).unwrap();
+        assert_eq!(run(&mount, &["purge", "--retry", "--at", at]).0, 0);
+        site.shows("a.jpg", Some("3"));
+        assert_eq!(mount.stop(), 0);
+    }
 }
 
 #[test]

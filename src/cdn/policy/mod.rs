@@ -99,6 +99,11 @@ impl Policy {
         Self(Some(wishes))
     }
 
+    /// The tag that all objects have, as they carry it; `None`: they have none.
+    pub fn tag(&self) -> Option<String> {
+        self.0.as_ref()?.site.as_deref().map(|site| tags::of_directory(site, ""))
+    }
+
     /// Whether the public may read the object, as far as it is up to us.
     pub fn is_public(&self, key: &Key) -> bool {
         self.0.as_ref().is_none_or(|wishes| wishes.is_public(key))

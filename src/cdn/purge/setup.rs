@@ -201,8 +201,9 @@ fn service(cdn: &Cdn, place: &Place) -> Result<Vendor, String> {
             Vendor::Bunny(Bunny { api: api("https://api.bunny.net"), zone: optional()? })
         }
         "fastly" => {
-            refuse(cdn, &["zone", "api", "hosts"])?;
-            Vendor::Fastly(Fastly { api: api("https://api.fastly.com"), service: optional()? })
+            refuse(cdn, &["zone", "api", "hosts", "action"])?;
+            let soft = invalidates(cdn, false)?;
+            Vendor::Fastly(Fastly { api: api("https://api.fastly.com"), service: optional()?, soft })
         }
         "keycdn" => {
             refuse(cdn, &["zone", "api", "hosts"])?;
@@ -217,11 +218,7 @@ fn service(cdn: &Cdn, place: &Place) -> Result<Vendor, String> {
                     Some("staging") => Network::Staging,
                     Some(other) => return Err(format!("network: expected production or staging, not {other}")),
                 },
-                delete: match cdn.action.as_deref() {
-                    None | Some("invalidate") => false,
-                    Some("delete") => true,
-                    Some(other) => return Err(format!("action: expected invalidate or delete, not {other}")),
-                },
+                delete: !invalidates(cdn, true)?,
                 cpcode: cdn
                     .zone
                     .as_ref()
@@ -236,6 +233,16 @@ fn service(cdn: &Cdn, place: &Place) -> Result<Vendor, String> {
         return Err("expected token_file, token_env or token_credential".to_owned());
     }
     Ok(vendor)
+}
+
+/// Whether edges may show what is purged while the origin is asked or away.
+fn invalidates(cdn: &Cdn, usual: bool) -> Result<bool, String> {
+    match cdn.action.as_deref() {
+        None => Ok(usual),
+        Some("invalidate") => Ok(true),
+        Some("delete") => Ok(false),
+        Some(other) => Err(format!("action: expected invalidate or delete, not {other}")),
+    }
 }
 
 /// A plan of Cloudflare by its name; the smallest one if nobody says.
@@ -368,6 +375,7 @@ mod tests {
             (format!("vendor = 'cloudflare'\n{base}\nzone = 'a'\nbudget = 5"), "budget: means nothing"),
             (format!("vendor = 'akamai'\n{base}\nnetwork = 'test'"), "network: expected"),
             (format!("vendor = 'akamai'\n{base}\naction = 'drop'"), "action: expected"),
+            (format!("vendor = 'fastly'\n{base}\naction = 'drop'"), "action: expected"),
             (format!("vendor = 'akamai'\n{base}\nzone = 'x'\ntoken_env = 'T'"), "expected a CP code"),
             (format!("vendor = 'akamai'\n{base}"), "expected token_file"),
             (format!("vendor = 'command'\n{base}\ncommand = 'purge'"), "expected command"),

@@ -83,7 +83,7 @@ pub enum Rounds {
 pub struct Contract {
     /// Items of a request, at most.
     pub batch: usize,
-    /// The same of directories, where it is less.
+    /// The same of directories and of tags, where it is less.
     pub below: usize,
     /// Bytes of a request's list, at most.
     pub bytes: usize,
@@ -136,7 +136,10 @@ impl Contract {
 
     /// Items of a request of that class, at most.
     pub fn most(&self, class: Class) -> usize {
-        if class == Class::Prefixes { self.batch.min(self.below) } else { self.batch }
+        match class {
+            Class::Prefixes | Class::Tags => self.batch.min(self.below),
+            Class::Urls | Class::Everything => self.batch,
+        }
     }
 
     pub fn weight(&self, target: &Target) -> Weight {

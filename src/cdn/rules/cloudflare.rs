@@ -1,19 +1,22 @@
-//! Rules of Cloudflare's Rulesets API: what is kept and for how long (phase `http_request_cache_settings`), and headers of
-//! answers (phase `http_response_headers_transform`). Of rules that fit, all are applied, and of two that say the same
-//! thing the last one counts; so what is never kept comes last.
+//! Rules of Cloudflare's Rulesets API: what is kept and for how long (phase `http_request_cache_settings`), under which tags
+//! (phase `http_response_cache_settings`), and headers of answers (phase `http_response_headers_transform`). Of rules that
+//! fit, all are applied, and of two that say the same thing the last one counts; so what is never kept comes last.
 //!
 //! No expression asks for the method: a purge of one file has one of its own, and would miss.
 
 use serde_json::{Value, json};
 
-use super::{Area, Refused, Rules, SANDBOX, YEAR, active, glob};
-use crate::cdn::purge::vendor::cloudflare::Plan;
+use super::{Area, CROSS_ORIGIN, Refused, Rules, SANDBOX, YEAR, active, glob};
+use crate::cdn::{purge::vendor::cloudflare::Plan, tags, url::Family};
 
 pub const CACHE: &str = "http_request_cache_settings";
+pub const TAGS: &str = "http_response_cache_settings";
 pub const HEADERS: &str = "http_response_headers_transform";
 
 /// Characters of an expression, at most.
 const EXPRESSION_MAX: usize = 4096;
+/// Parts into which a header is split, at most; we write 50 tags. The API takes 1 to 128.
+const PARTS: usize = 64;
 
 /// A rule as the API takes it.
 #[derive(Clone, Debug, PartialEq)]
@@ -78,8 +81,8 @@ pub fn name(rules: &Rules) -> String {
     host.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
 }
 
-/// Both phases. Fails if the plan has no such rules.
-pub fn phases(rules: &Rules, name: &str, plan: Plan) -> Result<[Phase; 2], Refused> {
+/// All phases. Fails if the plan has no such rules.
+pub fn phases(rules: &Rules, name: &str, plan: Plan) -> Result<[Phase; 3], Refused> {
     let least = edge_min(plan);
     if let Some(edge) = rules.wishes.edge.filter(|edge| *edge < least) {
         return Err(format!("edge TTL {edge} s: the least on this plan is {least} s"));
@@ -105,6 +108,14 @@ pub fn phases(rules: &Rules, name: &str, plan: Plan) -> Result<[Phase; 2], Refus
         let policy = json!({ "headers": { "Content-Security-Policy": { "operation": "set", "value": SANDBOX } } });
         headers.push(rule("active", "nothing runs in uploads", acting, "rewrite", policy));
     }
+    if let Some(shared) = place(rules.shared()) {
+        let policy = json!({ "Cross-Origin-Resource-Policy": { "operation": "set", "value": CROSS_ORIGIN } });
+        headers.push(rule("shared", "other hosts may use uploads", shared, "rewrite", json!({ "headers": policy })));
+    }
+    let tags = tagged(rules).into_iter().map(|(what, description, expression, parameters)| {
+        rule(&what, description, expression, "set_cache_tags", parameters)
+    });
+    let tags: Vec<Rule> = tags.collect();
     for (number, expression) in private(rules)?.into_iter().enumerate() {
         let what = if number == 0 { "private".to_owned() } else { format!("private{}", number + 1) };
         cache.push(rule(
@@ -115,7 +126,7 @@ pub fn phases(rules: &Rules, name: &str, plan: Plan) -> Result<[Phase; 2], Refus
             json!({ "cache": false }),
         ));
     }
-    for rule in cache.iter().chain(&headers) {
+    for rule in cache.iter().chain(&tags).chain(&headers) {
         if rule.expression.len() > EXPRESSION_MAX {
             return Err(format!(
                 "{}: {} characters, of 4096 that an expression may have: make rules for fewer mounts at a time, with a --name for each",
@@ -126,12 +137,40 @@ pub fn phases(rules: &Rules, name: &str, plan: Plan) -> Result<[Phase; 2], Refus
     }
     let phases = [
         Phase { name: CACHE, title: "cache rules", rules: cache },
+        Phase { name: TAGS, title: "cache response rules", rules: tags },
         Phase { name: HEADERS, title: "response header transform rules", rules: headers },
     ];
     match phases.iter().find(|phase| phase.rules.len() > rules_max(plan)) {
         Some(phase) => Err(format!("{} {}: the plan has {}", phase.rules.len(), phase.title, rules_max(plan))),
         None => Ok(phases),
     }
+}
+
+/// What becomes a tag of the cache: names, descriptions, expressions and parameters of rules. A bucket sends the tags of
+/// an object in its metadata; a site does not know them, so its files get the one that all of a mount have.
+/// <https://developers.cloudflare.com/cache/how-to/cache-response-rules/settings/>
+fn tagged(rules: &Rules) -> Vec<(String, &'static str, String, Value)> {
+    let mut all = Vec::new();
+    if let Some(place) = place(rules.shared().filter(|area| area.tag.is_some())) {
+        let header = format!("x-amz-meta-{}", tags::NAME);
+        let split = format!("split(http.response.headers[\"{header}\"][0], \",\", {PARTS})");
+        let expression = format!("{place} and any(http.response.headers.names[*] eq \"{header}\")");
+        let parameters = json!({ "operation": "add", "expression": split });
+        all.push(("tags".to_owned(), "tags of objects", expression, parameters));
+    }
+    let of_site = |area: &&Area| area.family == Family::Site && !area.private;
+    let mut known: Vec<&str> = Vec::new();
+    for tag in rules.areas.iter().filter(of_site).filter_map(|area| area.tag.as_deref()) {
+        if known.contains(&tag) {
+            continue;
+        }
+        known.push(tag);
+        let areas = rules.areas.iter().filter(of_site).filter(|area| area.tag.as_deref() == Some(tag));
+        let what = if known.len() == 1 { "tag".to_owned() } else { format!("tag{}", known.len()) };
+        let parameters = json!({ "operation": "add", "values": [tag] });
+        all.extend(place(areas).map(|place| (what, "the tag of a directory", place, parameters)));
+    }
+    all
 }
 
 fn kept(rules: &Rules, plan: Plan) -> Value {
@@ -262,10 +301,11 @@ fn quoted(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
-/// What `PUT .../rulesets/phases/PHASE/entrypoint` takes, by phase.
+/// What `PUT .../rulesets/phases/PHASE/entrypoint` takes, by phase. A phase without a rule of ours is not there: an empty
+/// list would take away those of others.
 pub fn emit(rules: &Rules, name: &str, plan: Plan) -> Result<String, Refused> {
     let phases = phases(rules, name, plan)?;
-    let bodies = phases.iter().map(|phase| {
+    let bodies = phases.iter().filter(|phase| !phase.rules.is_empty()).map(|phase| {
         let rules: Vec<Value> = phase.rules.iter().map(Rule::json).collect();
         (phase.name.to_owned(), json!({ "rules": rules }))
     });

@@ -3,7 +3,9 @@
 
 use serde_json::json;
 
-use super::{Area, HEAD, IMMUTABLE, Refused, Rules, SANDBOX, TOKEN, YEAR, active, cloudflare, glob::Spelling};
+use super::{
+    Area, CROSS_ORIGIN, HEAD, IMMUTABLE, Refused, Rules, SANDBOX, TOKEN, YEAR, active, cloudflare, glob::Spelling,
+};
 
 /// The template. Private names are refused before anything is looked up: a least TTL overrides what the bucket says.
 pub fn emit(rules: &Rules, name: &str) -> Result<String, Refused> {
@@ -15,6 +17,9 @@ pub fn emit(rules: &Rules, name: &str) -> Result<String, Refused> {
     let mut headers = json!({
         "Name": format!("{id}-headers"),
         "SecurityHeadersConfig": { "ContentTypeOptions": { "Override": true } },
+        "CustomHeadersConfig": {
+            "Items": [{ "Header": "Cross-Origin-Resource-Policy", "Value": CROSS_ORIGIN, "Override": true }],
+        },
         "RemoveHeadersConfig": { "Items": [{ "Header": "Set-Cookie" }] },
     });
     if rules.wishes.cors {

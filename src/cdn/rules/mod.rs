@@ -5,6 +5,7 @@ pub mod apache;
 pub mod apply;
 pub mod cloudflare;
 pub mod cloudfront;
+pub mod cors;
 mod glob;
 pub mod merge;
 pub mod nginx;
@@ -31,6 +32,9 @@ const ABSENT: u32 = 10;
 const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 /// The same of other files, where the origin is a webserver and has nothing to say: no purge reaches browsers.
 const SHORT: &str = "public, max-age=300, stale-while-revalidate=86400, stale-if-error=604800";
+/// What lets pages of other hosts use a file although they demand that of all they load (Cross-Origin-Embedder-Policy);
+/// for hosts of a bucket alone, whose files are for others' pages.
+const CROSS_ORIGIN: &str = "cross-origin";
 /// For what a browser would run with the rights of the host: nothing in it runs.
 const SANDBOX: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox";
 /// A version in a URL, see [`super::url::Token`].
@@ -63,6 +67,8 @@ pub struct Wishes {
 /// One directory at one host.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Area {
+    /// `scheme://host[:port]`
+    pub origin: String,
     pub host: String,
     /// Percent-encoded, with a slash at both ends.
     pub path: String,
@@ -72,6 +78,8 @@ pub struct Area {
     /// Nothing of it is public.
     pub private: bool,
     pub withheld: Vec<Pattern>,
+    /// The tag of all its objects, which carry those of their directories, too (`cache_tags`).
+    pub tag: Option<String>,
 }
 
 /// Names that caches do not keep.
@@ -96,12 +104,14 @@ impl Area {
             for url in urls.at(base).below(&Key::new("")) {
                 let path = url.strip_prefix(base.origin()).unwrap_or("/").to_owned();
                 all.push(Self {
+                    origin: base.origin().to_owned(),
                     host: base.host().to_owned(),
                     path,
                     family: base.family(),
                     bucket: bucket.to_owned(),
                     private: withheld.is_all(),
                     withheld: patterns.clone(),
+                    tag: None,
                 });
             }
         }
@@ -137,6 +147,11 @@ impl Area {
 }
 
 impl Rules {
+    /// Directories of a bucket that the public may read.
+    fn shared(&self) -> impl Iterator<Item = &Area> {
+        self.areas.iter().filter(|area| area.family == Family::Cdn && !area.private)
+    }
+
     /// The hosts, each once, in their order.
     fn hosts(&self) -> Vec<&str> {
         let mut all: Vec<&str> = Vec::new();

@@ -13,6 +13,9 @@ use crate::cdn::url::Family;
 /// Where it listens, if nobody says.
 const LISTEN: &str = "80";
 
+/// [`super::CROSS_ORIGIN`], for directories of a bucket.
+const SHARED: &str = "        add_header Cross-Origin-Resource-Policy cross-origin always;\n";
+
 /// Under which a file is kept.
 const KEY: &str = "\"$host|$originfs_v|$uri\"";
 
@@ -224,6 +227,7 @@ fn location(rules: &Rules, area: &Area, path: &str, origins: &mut Origins) -> Re
     let ttl = rules.wishes.edge.map_or_else(String::new, |seconds| {
         format!("        proxy_ignore_headers Cache-Control Expires X-Accel-Expires;\n        proxy_cache_valid 200 {seconds}s;\n")
     });
+    let shared = if bucket { SHARED } else { "" };
     let plus = if bucket { " $originfs_plus" } else { "" };
     let cors = if rules.wishes.cors { "        add_header Access-Control-Allow-Origin \"*\" always;\n" } else { "" };
     Ok(format!(
@@ -258,7 +262,7 @@ fn location(rules: &Rules, area: &Area, path: &str, origins: &mut Origins) -> Re
         add_header Cache-Control $originfs_cache_control;
         add_header X-Content-Type-Options nosniff always;
         add_header Content-Security-Policy $originfs_csp always;
-{cors}        add_header Cache-Status "originfs; detail=$upstream_cache_status" always;
+{shared}{cors}        add_header Cache-Status "originfs; detail=$upstream_cache_status" always;
     }}
 "#
     ))

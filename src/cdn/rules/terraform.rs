@@ -10,7 +10,7 @@ use super::{
 };
 use crate::cdn::purge::vendor::cloudflare::Plan;
 
-/// Both rulesets. A zone has one ruleset in a phase, so whoever applies this has Terraform own all rules of these phases.
+/// The rulesets that have rules. A zone has one ruleset in a phase, so whoever applies this has Terraform own all rules of these phases.
 pub fn emit(rules: &Rules, name: &str, plan: Plan) -> Result<String, Refused> {
     let phases = cloudflare::phases(rules, name, plan)?;
     let mut text = super::head();
@@ -18,14 +18,18 @@ pub fn emit(rules: &Rules, name: &str, plan: Plan) -> Result<String, Refused> {
         "# A zone has one ruleset in each phase: rules that are there already, and are not written here, are deleted.\n",
     );
     text.push_str("\nvariable \"zone_id\" {\n  type = string\n}\n");
-    for phase in phases {
+    for phase in phases.into_iter().filter(|phase| !phase.rules.is_empty()) {
         text.push_str(&resource(&phase, name));
     }
     Ok(text)
 }
 
 fn resource(phase: &Phase, name: &str) -> String {
-    let label = if phase.name == cloudflare::CACHE { "cache" } else { "headers" };
+    let label = match phase.name {
+        cloudflare::CACHE => "cache",
+        cloudflare::TAGS => "tags",
+        _ => "headers",
+    };
     let mut text = format!(
         "\nresource \"cloudflare_ruleset\" \"originfs_{name}_{label}\" {{\n  zone_id = var.zone_id\n  name    = {}\n  kind    = \"zone\"\n  phase   = {}\n  rules = [\n",
         string(&format!("originfs {name}: {}", phase.title)),

@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 
-use super::{ABSENT, Area, IMMUTABLE, Refused, Rules, SANDBOX, TOKEN, active, glob};
+use super::{ABSENT, Area, CROSS_ORIGIN, IMMUTABLE, Refused, Rules, SANDBOX, TOKEN, active, glob};
 use crate::cdn::url::Family;
 
 /// What is kept after its time, for when the origin is away.
@@ -219,6 +219,17 @@ fn delivered(rules: &Rules) -> String {
         )
     });
     let cors = if rules.wishes.cors { "    set resp.http.access-control-allow-origin = \"*\";\n" } else { "" };
+    let shared = |area: &Area| area.family == Family::Cdn && !area.private;
+    let numbers = rules.areas.iter().enumerate().filter(|(_, area)| shared(area)).map(|(number, _)| number.to_string());
+    let numbers: Vec<String> = numbers.collect();
+    let shared = if numbers.is_empty() {
+        String::new()
+    } else {
+        format!(
+            "    if (req.http.x-originfs-area ~ \"^({})$\") {{\n        set resp.http.cross-origin-resource-policy = \"{CROSS_ORIGIN}\";\n    }}\n",
+            numbers.join("|")
+        )
+    };
     let endings = active().join("|");
     format!(
         r#"
@@ -233,7 +244,7 @@ sub vcl_deliver {{
     if (req.http.x-originfs-path ~ "(?i)[.]({endings})$") {{
         set resp.http.content-security-policy = "{SANDBOX}";
     }}
-{cors}    if (obj.hits > 0) {{
+{shared}{cors}    if (obj.hits > 0) {{
         set resp.http.cache-status = "originfs; hit";
     }} else {{
         set resp.http.cache-status = "originfs; fwd=miss";

@@ -1,10 +1,19 @@
-//! The bucket itself as the public reads it, and purges by a program of one's own.
+//! The bucket itself as the public reads it, and purges by a program or a server of one's own.
 
-use std::fs;
+use std::{
+    fs,
+    io::{self, BufReader, Write as _},
+    net::{TcpListener, TcpStream},
+    sync::{Arc, Mutex},
+    thread,
+};
 
 use serde_json::Value;
 
-use super::{Site, edge::fetch};
+use super::{
+    Site,
+    edge::{Asked, TOKEN, fetch, read},
+};
 use crate::harness::{Bucket, Kind, eventually, fresh_dir, run};
 
 #[test]
@@ -80,6 +89,89 @@ fn a_program_of_ones_own_is_told() {
     eventually("it is told again after it failed", || told().matches("/b.jpg").count() > 1);
     fs::remove_file(site.dir.join("fails")).unwrap();
     eventually("nothing is left", || super::run(&mount, &["status"]).1.contains(": 0 changes to be purged"));
+}
+
+/// A server of one's own that keeps what it is told, and says what it is to say. On a port until the process ends.
+#[derive(Clone, Default)]
+struct Hook(Arc<Mutex<(u16, Vec<Asked>)>>);
+
+impl Hook {
+    /// With its address.
+    fn start() -> (Self, String) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let hook = Self::default();
+        let accepting = hook.clone();
+        hook.says(200);
+        thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                let hook = accepting.clone();
+                // A connection that breaks ends its thread and nothing else.
+                thread::spawn(move || hook.serve(&client).unwrap_or_default());
+            }
+        });
+        (hook, address)
+    }
+
+    fn serve(&self, client: &TcpStream) -> io::Result<()> {
+        let mut from = BufReader::new(client.try_clone()?);
+        while let Some(asked) = read(&mut from)? {
+            let mut told = self.0.lock().unwrap();
+            told.1.push(asked);
+            write!(&*client, "HTTP/1.1 {} Said\r\ncontent-length: 0\r\n\r\n", told.0)?;
+        }
+        Ok(())
+    }
+
+    fn says(&self, status: u16) {
+        self.0.lock().unwrap().0 = status;
+    }
+
+    /// How often it was told of a URL that ends so.
+    fn times(&self, end: &str) -> usize {
+        self.0.lock().unwrap().1.iter().filter(|asked| urls(asked).iter().any(|url| url.ends_with(end))).count()
+    }
+}
+
+fn urls(asked: &Asked) -> Vec<String> {
+    let body: Value = serde_json::from_slice(&asked.body).unwrap();
+    let objects = body["objects"].as_array().unwrap().iter();
+    objects.flat_map(|object| object["urls"].as_array().unwrap()).map(|url| url.as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_webhook_of_ones_own_is_told() {
+    let (hook, address) = Hook::start();
+    let table = format!("vendor = 'webhook'\napi = '{address}/purge'\ntoken_file = 'token'\nrepurge_after = 0\n");
+    let Some(site) = Site::new(&table) else { return };
+    let mount = site.mount();
+    mount.write("a b.jpg", "1");
+    eventually("it is told", || hook.times("/a%20b.jpg") == 1);
+    {
+        let told = hook.0.lock().unwrap();
+        let asked = &told.1[0];
+        assert_eq!((&*asked.method, &*asked.target), ("POST", "/purge"));
+        assert_eq!(asked.headers["content-type"], "application/json");
+        assert_eq!(asked.headers["authorization"], format!("Bearer {TOKEN}"));
+        let body: Value = serde_json::from_slice(&asked.body).unwrap();
+        assert!(body["objects"][0]["key"].as_str().unwrap().ends_with("a b.jpg"), "{body}");
+        assert_eq!((&body["everything"], &body["tags"]), (&false.into(), &Value::Array(Vec::new())));
+    }
+    hook.says(500);
+    mount.write("b.jpg", "1");
+    eventually("it is told again after it failed", || hook.times("/b.jpg") > 1);
+    hook.says(200);
+    let status = || super::run(&mount, &["status"]).1;
+    eventually("nothing is left", || status().contains(": 0 changes to be purged"));
+    // What makes no sense to it is given up, and nothing else is.
+    hook.says(422);
+    mount.write("c.jpg", "1");
+    eventually("it is given up", || status().contains("c.jpg"));
+    hook.says(200);
+    mount.write("d.jpg", "1");
+    eventually("it goes on", || hook.times("/d.jpg") == 1 && status().contains(": 0 changes to be purged"));
+    assert!(!status().contains(TOKEN) && !mount.log().contains(TOKEN), "nobody shows the secret");
+    assert_eq!(mount.stop(), 0);
 }
 
 #[test]

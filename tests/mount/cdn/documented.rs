@@ -20,7 +20,7 @@ use super::{
 use crate::harness::{Bucket, Kind, Mount, fresh_dir, run};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_originfs");
-const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/CDN.md");
+pub(super) const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/CDN.md");
 
 /// A command of the page.
 struct Tried {
@@ -38,7 +38,7 @@ const fn tried(line: &'static str, more: &'static str, told: &'static str) -> Tr
 const SELLER: &str = "--vendor aws";
 
 /// In the order in which they are run. Each succeeds.
-const ALL: [Tried; 28] = [
+const ALL: [Tried; 30] = [
     tried("originfs headers apply --dry-run /var/www/html/images", "", "theirs.png"),
     tried("originfs headers apply /var/www/html/images", "", ""),
     tried(
@@ -82,6 +82,12 @@ const ALL: [Tried; 28] = [
     ),
     tried("originfs cdn rules emit --format cloudfront /etc/originfs/images.toml > originfs.json", "", "CachePolicy"),
     tried("originfs cdn status /var/www/html/images", "", "cloudflare"),
+    tried("originfs cdn purge --tag example.org/2026 --at /var/www/html/images", "", "cloudflare"),
+    tried(
+        "originfs cdn rules emit --format s3-cors /etc/originfs/images.toml > cors.json",
+        "",
+        "https://www.example.org",
+    ),
     tried("originfs cdn verify /var/www/html/images/logo.png", "", "logo.png"),
     tried(
         "originfs cdn rules emit --format nginx --origin http://127.0.0.1:8080 --purger 10.0.0.0/24 > /etc/nginx/conf.d/originfs.conf",
@@ -122,6 +128,14 @@ fn commands(page: &str) -> Vec<&str> {
     let shown = page.lines().filter(|line| line.starts_with("    "));
     let lines = shown.map(|line| line.trim().trim_start_matches("$ "));
     lines.filter(|line| line.starts_with("originfs ") || line.contains("| originfs ")).collect()
+}
+
+/// The lines that follow a mark of the page.
+pub(super) fn fragment(title: &str) -> String {
+    let page = fs::read_to_string(PAGE).unwrap();
+    let (_, rest) = page.split_once(&format!("<!-- tested: {title} -->\n\n")).unwrap_or_else(|| panic!("no {title}"));
+    let lines: Vec<&str> = rest.lines().take_while(|line| line.starts_with("    ")).collect();
+    lines.join("\n") + "\n"
 }
 
 /// A host that serves the directories of the page.

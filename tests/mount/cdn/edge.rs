@@ -1,6 +1,7 @@
 //! A cache before a bucket that everybody may read, which forgets nothing by itself unless it has habits: a stale answer
 //! stays stale until it is purged. With the interfaces of several vendors, held to what these publish.
 
+mod cloudflare;
 mod kept;
 
 use std::{
@@ -12,22 +13,22 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub(super) use cloudflare::TagRule;
 pub(super) use kept::{Habits, Variant};
 use kept::{Kept, Look};
 use originfs::clock;
-use serde_json::Value;
 
-use super::signed;
+use super::{keyed, signed};
 use crate::harness::eventually;
 
 /// Zone and token of the API.
 pub(super) const ZONE: &str = "0123456789abcdef0123456789abcdef";
 pub(super) const TOKEN: &str = "a-token-that-is-secret";
-/// Items in a request, as on most plans.
-const BATCH: usize = 30;
-/// Requests by prefix at once, and in a second: less than any plan, so that tests meet the limit.
+/// Requests by prefix, tag and the like at once, and in a second: less than any plan, so that tests meet the limit.
 const BURST: f64 = 4.0;
 const RATE: f64 = 4.0;
+/// The same of URLs, in requests of some.
+const URLS: f64 = 200.0;
 /// Items are remembered of a vendor's calls.
 const LOG_MAX: usize = 10_000;
 
@@ -36,6 +37,8 @@ const LOG_MAX: usize = 10_000;
 pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) body: Vec<u8>,
+    /// Of an object: `x-amz-meta-cache-tag` as the bucket sends it.
+    pub(super) tags: String,
 }
 
 /// What a vendor does instead of working.
@@ -75,6 +78,9 @@ pub(super) struct State {
     kept: Kept,
     broken: Option<Broken>,
     tokens: Option<(f64, Instant)>,
+    urls: Option<(f64, Instant)>,
+    /// The rule by which headers of the bucket become tags; without one nothing has any.
+    tag_rule: Option<TagRule>,
     calls: Vec<String>,
     /// Of invalidations: what was in them.
     pub(super) references: HashMap<String, Vec<String>>,
@@ -117,6 +123,11 @@ impl Edge {
     pub(super) fn break_it(&self, broken: Option<Broken>) {
         self.state().broken = broken;
         self.0.changed.notify_all();
+    }
+
+    /// From now on what it fetches has tags.
+    pub(super) fn tag_by(&self, rule: TagRule) {
+        self.state().tag_rule = Some(rule);
     }
 
     /// All that it would show without asking the bucket, when no fetch is under way any more.
@@ -172,7 +183,8 @@ impl Edge {
         let mut from = BufReader::new(client.try_clone()?);
         while let Some(asked) = read(&mut from)? {
             let broken = self.state().broken;
-            match broken.filter(|_| !matches!(&*asked.method, "GET" | "HEAD")) {
+            let is_call = !matches!(&*asked.method, "GET" | "HEAD") || keyed::is_call(&asked);
+            match broken.filter(|_| is_call) {
                 Some(Broken::Drops) => return Ok(()),
                 Some(Broken::Hangs) => {
                     let same = |state: &mut State| state.broken == Some(Broken::Hangs);
@@ -182,7 +194,7 @@ impl Edge {
                 _ => {}
             }
             let (status, head, body) = match (broken, asked.method.as_str()) {
-                (_, "GET" | "HEAD") => {
+                (_, "GET" | "HEAD") if !is_call => {
                     let origin = asked.headers.get("origin").cloned().unwrap_or_default();
                     let answer = self.get(&asked.target, &origin);
                     let body = if asked.method == "HEAD" { Vec::new() } else { answer.body };
@@ -198,7 +210,8 @@ impl Edge {
                 (_, "POST") if asked.target.starts_with("/ccu/") => {
                     signed::akamai(&asked, &mut self.state(), &self.0.address)
                 }
-                (_, "POST") => self.api(&asked),
+                _ if keyed::is_call(&asked) => keyed::answer(&asked, &mut self.state(), &self.0.address),
+                (_, "POST") => cloudflare::purge(&asked, &mut self.state(), &self.0.address),
                 _ => (405, String::new(), Vec::new()),
             };
             if broken == Some(Broken::Mute) {
@@ -221,45 +234,6 @@ impl Edge {
         state.note(format!("PURGE {}", asked.target));
         (if gone { 200 } else { 412 }, String::new(), Vec::new())
     }
-
-    /// `POST /zones/{zone}/purge_cache`
-    fn api(&self, asked: &Asked) -> (u16, String, Vec<u8>) {
-        let no = |status, why: &str| {
-            let body = format!(r#"{{"success":false,"errors":[{{"code":1,"message":"{why}"}}]}}"#);
-            (status, String::new(), body.into_bytes())
-        };
-        if asked.target != format!("/zones/{ZONE}/purge_cache") {
-            return no(404, "no such zone");
-        }
-        if asked.headers.get("authorization") != Some(&format!("Bearer {TOKEN}")) {
-            return no(403, "authentication error");
-        }
-        let Ok(Value::Object(body)) = serde_json::from_slice(&asked.body) else { return no(400, "not JSON") };
-        let mut fields = body.iter();
-        let (Some((field, Value::Array(items))), None) = (fields.next(), fields.next()) else {
-            return no(400, "exactly one list");
-        };
-        if items.is_empty() || items.len() > BATCH {
-            return no(400, "1014: 1 to 30 items");
-        }
-        let mut state = self.state();
-        if field == "prefixes" && !state.may() {
-            let (_, _, body) = no(429, "rate limit");
-            return (429, "retry-after: 1\r\n".to_owned(), body);
-        }
-        for item in items {
-            let done = match field.as_str() {
-                "files" => state.forget_file(&self.0.address, item),
-                "prefixes" => state.forget_below(&self.0.address, item),
-                _ => false,
-            };
-            if !done {
-                return no(400, "an item makes no sense");
-            }
-        }
-        state.note(format!("{field} {}", items.len()));
-        (200, String::new(), br#"{"success":true,"errors":[],"messages":[],"result":{"id":"1"}}"#.to_vec())
-    }
 }
 
 impl State {
@@ -271,40 +245,27 @@ impl State {
 
     /// Takes a token.
     pub(super) fn may(&mut self) -> bool {
-        let now = clock::now();
-        let (left, at) = self.tokens.unwrap_or((BURST, now));
-        let left = (left + (now - at).as_secs_f64() * RATE).min(BURST);
-        self.tokens = Some((if left >= 1.0 { left - 1.0 } else { left }, now));
-        left >= 1.0
+        take(&mut self.tokens, 1.0, BURST, RATE)
+    }
+
+    /// Takes as many of those for URLs.
+    fn may_urls(&mut self, count: usize) -> bool {
+        take(&mut self.urls, f64::from(u32::try_from(count).unwrap()), URLS, URLS)
     }
 
     /// All variants of what has one of these paths, with their queries.
     pub(super) fn forget(&mut self, gone: impl Fn(&str) -> bool) {
         self.kept.forget(|(target, _)| gone(target));
     }
+}
 
-    /// One URL, as it is, with one `Origin` or none: other variants stay.
-    fn forget_file(&mut self, base: &str, item: &Value) -> bool {
-        let (url, origin) = match item {
-            Value::String(url) => (url.as_str(), ""),
-            Value::Object(item) => match (&item["url"], &item["headers"]["Origin"]) {
-                (Value::String(url), Value::String(origin)) => (url.as_str(), origin.as_str()),
-                _ => return false,
-            },
-            _ => return false,
-        };
-        let Some(target) = url.strip_prefix(base) else { return false };
-        self.kept.forget(|(kept, of)| kept == target && of == origin);
-        true
-    }
-
-    /// Host and path, without a scheme.
-    fn forget_below(&mut self, base: &str, item: &Value) -> bool {
-        let host = base.trim_start_matches("http://");
-        let Some(start) = item.as_str().and_then(|item| item.strip_prefix(host)) else { return false };
-        self.kept.forget(|(target, _)| target.starts_with(start));
-        true
-    }
+fn take(bucket: &mut Option<(f64, Instant)>, count: f64, burst: f64, rate: f64) -> bool {
+    let now = clock::now();
+    let (left, at) = bucket.unwrap_or((burst, now));
+    let left = (left + (now - at).as_secs_f64() * rate).min(burst);
+    let enough = left >= count;
+    *bucket = Some((if enough { left - count } else { left }, now));
+    enough
 }
 
 pub(super) fn fetch(url: &str) -> io::Result<Answer> {
@@ -317,7 +278,9 @@ pub(super) fn fetch(url: &str) -> io::Result<Answer> {
     let end = raw.windows(4).position(|bytes| bytes == b"\r\n\r\n").ok_or(io::ErrorKind::UnexpectedEof)?;
     let head = String::from_utf8_lossy(&raw[..end]).into_owned();
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or(io::ErrorKind::InvalidData)?;
-    Ok(Answer { status, body: if status == 200 { raw.split_off(end + 4) } else { Vec::new() } })
+    let header = |line: &str| line.to_ascii_lowercase().strip_prefix("x-amz-meta-cache-tag:").map(str::to_owned);
+    let tags = head.lines().find_map(header).unwrap_or_default().trim().to_owned();
+    Ok(Answer { status, body: if status == 200 { raw.split_off(end + 4) } else { Vec::new() }, tags })
 }
 
 pub(super) fn read(from: &mut BufReader<TcpStream>) -> io::Result<Option<Asked>> {

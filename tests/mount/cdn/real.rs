@@ -262,6 +262,8 @@ fn nginx_and_varnish_send_the_headers_that_a_bucket_cannot() {
         let plain = cache.get(CDN, "/logo.png");
         assert!(plain.header("cache-control").starts_with("public, max-age=300"), "{}", cache.name);
         assert_eq!(plain.header("x-content-type-options"), "nosniff");
+        assert_eq!(plain.header("cross-origin-resource-policy"), "cross-origin", "{}", cache.name);
+        assert_eq!(cache.get(WWW, "/images/logo.png").header("cross-origin-resource-policy"), "");
         assert!(cache.get(CDN, "/drawing.svg").header("content-security-policy").ends_with("sandbox"));
         for _ in 0..2 {
             let versioned = cache.get(CDN, &format!("/logo.png?v={right}"));

@@ -6,10 +6,11 @@ use std::{
 };
 
 use super::{
-    edge::{TOKEN, ZONE},
+    documented::fragment,
+    edge::{Edge, TOKEN, TagRule, ZONE},
     rulesets::Rulesets,
 };
-use crate::harness::{fresh_dir, run};
+use crate::harness::{Bucket, eventually, fresh_dir, run};
 
 const CACHE: &str = "http_request_cache_settings";
 const HEADERS: &str = "http_response_headers_transform";
@@ -58,7 +59,7 @@ fn rules_of_others_stay_as_they_are_and_a_second_time_changes_nothing() {
     api.calls();
 
     let (code, said) = apply(&file, &[]);
-    assert!(code == 0 && said.matches("nothing to change").count() == 2, "{said}");
+    assert!(code == 0 && said.matches("nothing to change").count() == 3, "{said}");
     assert!(api.calls().iter().all(|call| call.starts_with("GET ")));
     assert_eq!(api.rules(CACHE), rules);
 
@@ -81,7 +82,58 @@ fn what_somebody_else_wrote_meanwhile_is_kept() {
     // It was gone for a moment, so it has another id.
     let after_id = |rule: &str| rule.split_once(',').unwrap().1.to_owned();
     assert_eq!((rules.len(), rules[0].as_str(), after_id(&rules[1])), (6, OTHER, after_id(&late)));
-    assert!(apply(&file, &[]).1.matches("nothing to change").count() == 2);
+    assert!(apply(&file, &[]).1.matches("nothing to change").count() == 3);
+}
+
+/// `cache_tags` is metadata of a bucket, and only with the rule an edge knows of it.
+#[test]
+fn a_tag_is_purged_where_the_rule_is() {
+    let Some(bucket) = Bucket::public_part() else { return };
+    let (edge, api, dir) = (Edge::before(&bucket.url()), Rulesets::start(), fresh_dir());
+    let table = format!(
+        "cache_tags = 'Example.org'\n[[cdn]]\nvendor = 'cloudflare'\nzone = '{ZONE}'\ntoken_file = 'token'\nrepurge_after = 0\n"
+    );
+    let hosts = "cdn_url = 'https://cdn.example.org'\nsite_url = 'https://www.example.org/images'\n";
+    let source = "source = 'site:/images'\ndirectory = '/var/www/html/images'\n";
+    let rules = format!("{source}[options]\n{hosts}{table}api = '{}'\n", api.address());
+    let site = format!("[options]\ncdn_url = '{0}/{{path}}'\n{table}api = '{0}'\n", edge.address());
+    for (name, text) in [("token", TOKEN), ("rules.toml", &rules), ("site.toml", &site)] {
+        fs::write(dir.join(name), text).unwrap();
+    }
+    let mount = bucket.mount_with(&format!("freshness=strict,config={}", dir.join("site.toml").display()));
+    fs::create_dir_all(mount.path("2026/11")).unwrap();
+    let names = ["a.jpg", "2026/11/b.jpg"];
+    let seen = || names.map(|name| String::from_utf8(edge.get(&format!("/{name}"), "").body).unwrap());
+    let write = |content: &str| {
+        for name in names {
+            mount.write(name, content);
+        }
+        eventually("it is purged", || super::run(&mount, &["status"]).1.contains(": 0 changes to be purged"));
+        assert_eq!(seen(), [content; 2]);
+        // Behind the mount's back: nobody purges that.
+        for name in names {
+            bucket.put(name, b"theirs");
+        }
+    };
+    let purge = |tag: &str| {
+        edge.calls();
+        let (code, said) = super::run(&mount, &["purge", "--at", mount.dir().to_str().unwrap(), "--tag", tag]);
+        assert_eq!(code, 0, "{said}");
+        eventually("the vendor takes it", || edge.calls() == ["tags 1"]);
+    };
+    write("1");
+    purge("example.org");
+    assert_eq!(seen(), ["1"; 2], "without the rule nothing has a tag");
+
+    assert_eq!(apply(&dir.join("rules.toml"), &[]).0, 0);
+    let rules = api.rules("http_response_cache_settings");
+    edge.tag_by(rules.iter().find_map(|rule| TagRule::of(rule)).unwrap());
+    assert!(rules[1].contains(r#""values":["example.org"]"#), "files of the site have one tag: {}", rules[1]);
+    write("2");
+    purge("example.org/2026");
+    assert_eq!(seen(), ["2", "theirs"]);
+    purge("EXAMPLE.org");
+    assert_eq!(seen(), ["theirs"; 2]);
 }
 
 #[test]
@@ -109,6 +161,16 @@ fn a_token_that_lacks_something_is_told_and_never_shown() {
     assert!(!said.contains("another-secret"), "{said}");
     fs::remove_file(file.with_file_name("token")).unwrap();
     assert_eq!(apply(&file, &[]).0, 1);
+    // What it may not see and need not.
+    fs::write(file.with_file_name("token"), TOKEN).unwrap();
+    api.hide("http_response_cache_settings");
+    let (code, said) = apply(&file, &[]);
+    assert!(code == 0 && said.contains("whether rules of ours are left there is not known"), "{said}");
+    assert_eq!(api.rules(CACHE).len(), 4);
+    let text = fs::read_to_string(&file).unwrap().replace("[options]", "[options]\ncache_tags = 'site'");
+    fs::write(&file, text).unwrap();
+    let (code, said) = apply(&file, &[]);
+    assert!(code == 2 && said.contains("cache response rules: 403"), "{said}");
 }
 
 /// A program that is to judge rules. `None`: it is not here, which is a failure where `CI` is set.
@@ -164,6 +226,30 @@ fn nginx_varnish_and_apache_take_their_rules() {
     }
 }
 
+/// Recipes of docs/CDN.md: pages, and tags.
+#[test]
+fn nginx_and_varnish_take_the_recipes_of_the_page() {
+    let dir = fresh_dir();
+    let at = dir.display();
+    if let Some(nginx) = program("/usr/sbin/nginx") {
+        let http = fragment("pages-http").replace("/var/cache/nginx", dir.to_str().unwrap());
+        let location = fragment("pages-server");
+        let text = format!(
+            "pid {at}/pid;\nerror_log {at}/log;\nevents {{}}\nhttp {{\n{http}server {{ listen 127.0.0.1:8098;\nlocation / {{\nproxy_pass http://127.0.0.1:8080;\n{location}}} }} }}\n"
+        );
+        fs::write(dir.join("nginx.conf"), text).unwrap();
+        accepts(&[nginx, "-t", "-c", &format!("{at}/nginx.conf")]);
+    }
+    if let Some(varnish) = program("/usr/sbin/varnishd") {
+        let (pages, tags) = (fragment("pages-varnish"), fragment("fastly-fetch"));
+        let text = format!(
+            "vcl 4.1;\nbackend a {{ .host = \"127.0.0.1\"; }}\nsub vcl_recv {{\n{pages}}}\nsub vcl_backend_response {{\n{tags}}}\n"
+        );
+        fs::write(dir.join("pages.vcl"), text).unwrap();
+        accepts(&[varnish, "-C", "-n", &format!("{at}/varnish"), "-f", &format!("{at}/pages.vcl")]);
+    }
+}
+
 /// What the functions for `CloudFront` do, run by Node.
 const FUNCTIONS: &str = r"
 const fs = require('fs'), assert = require('assert');
@@ -202,6 +288,7 @@ fn each_format_comes_from_the_file_of_a_mount() {
         ("nginx", "        allow 127.0.0.1;\n        deny all;\n        proxy_cache_purge originfs "),
         ("varnish", "origin_0"),
         ("apache", "<LocationMatch \"^/images/\">"),
+        ("s3-cors", "\"https://www.example.org\""),
     ] {
         let (code, said) = emit(&file, format, &["--origin", "http://127.0.0.1:8080"]);
         assert!(code == 0 && said.contains(part), "{format}: {said}");

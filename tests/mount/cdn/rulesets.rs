@@ -11,9 +11,10 @@ use std::{
 
 use serde_json::{Value, json, value::RawValue};
 
-use super::edge::{Asked, TOKEN, ZONE, read};
+use super::edge::{Asked, TOKEN, TagRule, ZONE, read};
 
-const PHASES: [&str; 2] = ["http_request_cache_settings", "http_response_headers_transform"];
+const PHASES: [&str; 3] =
+    ["http_request_cache_settings", "http_response_cache_settings", "http_response_headers_transform"];
 /// Fields of a rule that is sent (API reference, "Update a zone entry point ruleset").
 const FIELDS: [&str; 8] =
     ["id", "ref", "description", "enabled", "expression", "action", "action_parameters", "logging"];
@@ -37,6 +38,8 @@ struct State {
     phases: HashMap<String, Vec<Vec<String>>>,
     /// Rules that somebody else adds before a PUT arrives, the last one first.
     meanwhile: Vec<String>,
+    /// A phase that the token may not see.
+    hidden: Option<String>,
     calls: Vec<String>,
     ids: u64,
 }
@@ -70,6 +73,10 @@ impl Rulesets {
     /// Somebody else adds a rule right before the next PUT arrives; of several the last one before the first PUT.
     pub(super) fn meanwhile(&self, rule: &str) {
         self.state().meanwhile.push(rule.to_owned());
+    }
+
+    pub(super) fn hide(&self, phase: &str) {
+        self.state().hidden = Some(phase.to_owned());
     }
 
     /// The rules of a phase now, as text.
@@ -122,6 +129,9 @@ impl State {
         };
         self.calls.push(format!("{} {path}", asked.method));
         let parts: Vec<&str> = path.split('/').collect();
+        if self.hidden.as_deref().is_some_and(|hidden| parts.contains(&hidden)) {
+            return refused(403, 10000, "Authentication error");
+        }
         match (&*asked.method, &parts[..]) {
             ("GET", ["phases", phase, "entrypoint"]) if PHASES.contains(phase) => self.show(phase, None),
             ("PUT", ["phases", phase, "entrypoint"]) if PHASES.contains(phase) => {
@@ -203,7 +213,10 @@ fn check(phase: &str, rule: &Value) -> Result<(), Refusal> {
     }
     let expression = rule["expression"].as_str().unwrap_or_default();
     let depth = expression.matches('(').count() == expression.matches(')').count();
-    if expression.is_empty() || expression.len() > 4096 || !depth || expression.contains("http.request.method") {
+    // What an origin answered is known in one of these phases alone.
+    let early = phase != "http_response_cache_settings" && expression.contains("http.response.");
+    if expression.is_empty() || expression.len() > 4096 || !depth || early || expression.contains("http.request.method")
+    {
         return refused(400, 20127, "the expression");
     }
     let parameters = &rule["action_parameters"];
@@ -224,6 +237,16 @@ fn check(phase: &str, rule: &Value) -> Result<(), Refusal> {
                 && ttl("edge_ttl")
                 && ttl("browser_ttl")
                 && parameters["edge_ttl"]["default"].as_f64().is_none_or(|ttl| ttl >= EDGE_TTL_MIN)
+        }
+        ("http_response_cache_settings", Some("set_cache_tags")) => {
+            let values = parameters["values"].as_array();
+            let is_tag = |tag: &Value| tag.as_str().is_some_and(|tag| (1..=1024).contains(&tag.len()));
+            let expression = parameters["expression"].as_str();
+            known(&["operation", "values", "expression"])
+                && matches!(parameters["operation"].as_str(), Some("add" | "remove" | "set"))
+                && values.is_some() != expression.is_some()
+                && values.is_none_or(|values| !values.is_empty() && values.iter().all(is_tag))
+                && expression.is_none_or(|expression| TagRule::parse(expression).is_some())
         }
         ("http_response_headers_transform", Some("rewrite")) => {
             let set = |header: &Value| match header["operation"].as_str() {

@@ -1,6 +1,8 @@
 //! The CDN of DigitalOcean Spaces: `DELETE /v2/cdn/endpoints/{id}/cache` with up to 50 paths, of which one may end in a
 //! star. <https://docs.digitalocean.com/reference/api/digitalocean/#operation/cdn_purge_cache>
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use super::{Common, Request, Secret};
@@ -10,8 +12,12 @@ use crate::cdn::purge::{
     urls::Form,
 };
 
-/// Paths in a request, and in 20 seconds.
+/// Paths in a request.
 const BATCH: usize = 50;
+/// The same in 20 seconds.
+const PATHS: Rate = Rate::items(50.0, 0.0).within(Duration::from_secs(20));
+/// All calls about endpoints, of the account: five in ten seconds.
+const CALLS: Rate = Rate::requests(5.0, 0.0).within(Duration::from_secs(10));
 
 #[derive(Clone, Debug)]
 pub struct DigitalOcean {
@@ -24,16 +30,14 @@ pub struct DigitalOcean {
 impl DigitalOcean {
     pub(super) fn contract(common: &Common) -> Contract {
         Contract {
-            batch: BATCH,
+            // No more than a host has tokens for, of those that share the account.
+            batch: (BATCH / common.hosts.clamp(1, 50) as usize).max(1),
             urls: common.urls.formed(Form::Path),
             prefixes: true,
             mixed: true,
             // The same purge must not be under way twice.
             parallel: 1,
-            rates: common.rates(&[
-                (Class::Urls, &[Rate::requests(5.0, 0.5), Rate::items(50.0, 2.5)]),
-                (Class::Everything, &[Rate::requests(5.0, 0.5)]),
-            ]),
+            rates: common.rates(&[(Class::Urls, &[CALLS, PATHS]), (Class::Everything, &[CALLS])]),
             ..common.contract()
         }
     }

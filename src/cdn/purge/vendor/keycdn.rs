@@ -1,4 +1,7 @@
-//! `KeyCDN`: `DELETE /zones/purgeurl/{zone}.json` and `/zones/purgetag/{zone}.json`. <https://www.keycdn.com/api>
+//! `KeyCDN`: `DELETE /zones/purgeurl/{zone}.json` and `/zones/purgetag/{zone}.json`, and a GET of `/zones/purge/{zone}.json`
+//! for everything. <https://www.keycdn.com/api>
+
+use std::time::Duration;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
@@ -14,7 +17,7 @@ use crate::cdn::purge::{
 const BATCH: usize = 100;
 const BYTES: usize = 60_000;
 /// 20 in a minute.
-const CALLS: Rate = Rate::requests(20.0, 20.0 / 60.0);
+const CALLS: Rate = Rate::requests(20.0, 0.0).within(Duration::from_mins(1));
 
 #[derive(Clone, Debug)]
 pub struct KeyCdn {
@@ -28,11 +31,14 @@ impl KeyCdn {
     pub(super) fn contract(common: &Common) -> Contract {
         Contract {
             batch: BATCH,
+            // The list of tags ends at 128 characters, and one tag may have as many.
+            below: 1,
             bytes: BYTES,
             urls: common.urls.formed(Form::Host),
             tags: true,
+            whole: true,
             parallel: 1,
-            rates: common.rates(&[(Class::Urls, &[CALLS]), (Class::Tags, &[CALLS])]),
+            rates: common.rates(&[Class::Urls, Class::Tags, Class::Everything].map(|class| (class, &[CALLS][..]))),
             ..common.contract()
         }
     }
@@ -45,17 +51,23 @@ impl KeyCdn {
             Target::Below(_) | Target::Everything => Vec::new(),
         };
         let items: Vec<String> = batch.targets().flat_map(texts).collect();
-        let (call, field) = if batch.class == Class::Tags { ("purgetag", "tags") } else { ("purgeurl", "urls") };
-        let request = |items: &[String]| Request {
-            method: "DELETE",
+        let request = |method, call: &str, body| Request {
+            method,
             url: format!("{}/zones/{call}/{}.json", self.api, self.zone),
             headers: vec![
                 ("authorization", format!("Basic {}", STANDARD.encode(format!("{}:", secret.expose())))),
                 ("content-type", "application/json".to_owned()),
             ],
-            body: json!({ field: items }).to_string(),
+            body,
         };
-        items.chunks(BATCH).map(request).collect()
+        let list = |call, field: &str, count| {
+            items.chunks(count).map(|items| request("DELETE", call, json!({ field: items }).to_string())).collect()
+        };
+        match batch.class {
+            Class::Tags => list("purgetag", "tags", 1),
+            Class::Everything => vec![request("GET", "purge", String::new())],
+            Class::Urls | Class::Prefixes => list("purgeurl", "urls", BATCH),
+        }
     }
 }
 

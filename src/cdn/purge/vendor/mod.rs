@@ -214,6 +214,15 @@ fn by_status(response: &Response) -> Verdict {
     }
 }
 
+/// How long a vendor wants to be left alone: `Retry-After` in seconds, or, as Fastly has it, the second since 1970 at which
+/// there is room again (`Fastly-RateLimit-Reset`). A date says nothing, as do other texts: no vendor sends one.
+pub fn pause(retry_after: Option<&str>, reset: Option<&str>, now: i64) -> Option<Duration> {
+    let number = |text: Option<&str>| text.and_then(|text| text.trim().parse::<u64>().ok());
+    let now = u64::try_from(now).unwrap_or(0);
+    let seconds = number(retry_after).or_else(|| number(reset).map(|at| at.saturating_sub(now)));
+    seconds.map(Duration::from_secs)
+}
+
 /// Status and the beginning of what was said, on one line.
 fn said(response: &Response) -> String {
     /// Bytes of an answer that people get to see.

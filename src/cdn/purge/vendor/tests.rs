@@ -1,8 +1,12 @@
 //! What vendors publish, as requests and answers to the letter.
 
 mod akamai;
+mod bunny;
 mod cloudfront;
+mod digitalocean;
 mod drive;
+mod fastly;
+mod keycdn;
 
 use super::*;
 use crate::{
@@ -122,51 +126,6 @@ fn edges_of_ones_own_get_paths_and_hosts() {
         judged(&vendor, status, "", expect);
     }
     assert!(!edge(edge::Below::Never).contract(&common()).can(&below("site/")));
-}
-
-#[test]
-fn digitalocean_gets_paths_without_their_slash() {
-    let vendor =
-        Vendor::DigitalOcean(digitalocean::DigitalOcean { api: "https://api".to_owned(), endpoint: "e".to_owned() });
-    let expect = r#"DELETE https://api/v2/cdn/endpoints/e/cache {"files":["site/a.png","images/a.png","site/d/*","images/d/*"]}"#;
-    assert_eq!(sent(&vendor, &[object("site/a.png"), below("site/d/")]), [expect]);
-    judged(&vendor, 204, "", "Done");
-    judged(&vendor, 429, r#"{"id":"too_many_requests"}"#, "Busy(Some(7s)");
-    judged(&vendor, 404, "", "Refused");
-}
-
-#[test]
-fn bunny_gets_one_url_at_a_time() {
-    let vendor = Vendor::Bunny(bunny::Bunny { api: "https://api".to_owned(), zone: Some("7".to_owned()) });
-    let sent_all = sent(&vendor, &[object("site/a.png")]);
-    let expect =
-        "POST https://api/purge?url=https%3A%2F%2Fcdn%2Eexample%2Ecom%2Fsite%2Fa%2Epng&async=true&exactPath=true ";
-    assert_eq!((sent_all[0].as_str(), sent_all.len()), (expect, 2));
-    let expect = "POST https://api/purge?url=https%3A%2F%2Fcdn%2Eexample%2Ecom%2Fsite%2Fd%2F%2A&async=true ";
-    assert_eq!(sent(&vendor, &[below("site/d/")])[0], expect);
-    assert_eq!(sent(&vendor, &[tag("a")]), [r#"POST https://api/pullzone/7/purgeCache {"CacheTag":"a"}"#]);
-    judged(&vendor, 201, "", "Done");
-}
-
-#[test]
-fn fastly_gets_hosts_and_paths() {
-    let vendor = Vendor::Fastly(fastly::Fastly { api: "https://api".to_owned(), service: Some("s".to_owned()) });
-    let expect =
-        ["POST https://api/purge/cdn.example.com/site/a.png ", "POST https://api/purge/www.example.com/images/a.png "];
-    assert_eq!(sent(&vendor, &[object("site/a.png")]), expect);
-    assert_eq!(sent(&vendor, &[tag("a b")]), ["POST https://api/service/s/purge/a%20b "]);
-    judged(&vendor, 200, r#"{"status":"ok","id":"1"}"#, "Done");
-    judged(&vendor, 200, r#"{"status":"error"}"#, "Failed");
-}
-
-#[test]
-fn keycdn_gets_urls_without_a_scheme() {
-    let vendor = Vendor::KeyCdn(keycdn::KeyCdn { api: "https://api".to_owned(), zone: "7".to_owned() });
-    let expect = r#"DELETE https://api/zones/purgeurl/7.json {"urls":["cdn.example.com/site/a.png","www.example.com/images/a.png"]}"#;
-    assert_eq!(sent(&vendor, &[object("site/a.png")]), [expect]);
-    assert_eq!(sent(&vendor, &[tag("a")]), [r#"DELETE https://api/zones/purgetag/7.json {"tags":["a"]}"#]);
-    judged(&vendor, 200, r#"{"status":"success","description":"x"}"#, "Done");
-    judged(&vendor, 200, r#"{"status":"error","description":"x"}"#, "Failed");
 }
 
 #[test]

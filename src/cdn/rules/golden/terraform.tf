@@ -78,6 +78,37 @@ resource "cloudflare_ruleset" "originfs_www_cache" {
   ]
 }
 
+resource "cloudflare_ruleset" "originfs_www_tags" {
+  zone_id = var.zone_id
+  name    = "originfs www: cache response rules"
+  kind    = "zone"
+  phase   = "http_response_cache_settings"
+  rules = [
+    {
+      action = "set_cache_tags"
+      action_parameters = {
+        expression = "split(http.response.headers[\"x-amz-meta-cache-tag\"][0], \",\", 64)"
+        operation = "add"
+      }
+      description = "originfs: tags of objects"
+      enabled = true
+      expression = "(http.host eq \"cdn.example.org\" and starts_with(http.request.uri.path, \"/images/\")) and any(http.response.headers.names[*] eq \"x-amz-meta-cache-tag\")"
+      ref = "originfs_www_tags"
+    },
+    {
+      action = "set_cache_tags"
+      action_parameters = {
+        operation = "add"
+        values = ["example.org"]
+      }
+      description = "originfs: the tag of a directory"
+      enabled = true
+      expression = "(http.host eq \"www.example.org\" and starts_with(http.request.uri.path, \"/images/\"))"
+      ref = "originfs_www_tag"
+    },
+  ]
+}
+
 resource "cloudflare_ruleset" "originfs_www_headers" {
   zone_id = var.zone_id
   name    = "originfs www: response header transform rules"
@@ -120,6 +151,21 @@ resource "cloudflare_ruleset" "originfs_www_headers" {
       enabled = true
       expression = "((http.host eq \"www.example.org\" and (starts_with(http.request.uri.path, \"/images/\") or starts_with(http.request.uri.path, \"/wp-content/uploads/\"))) or (http.host eq \"cdn.example.org\" and starts_with(http.request.uri.path, \"/images/\"))) and http.request.uri.path.extension in {\"hta\" \"htc\" \"htm\" \"html\" \"mht\" \"mhtml\" \"shtml\" \"svg\" \"svgz\" \"swf\" \"xht\" \"xhtml\" \"xml\" \"xsl\"}"
       ref = "originfs_www_active"
+    },
+    {
+      action = "rewrite"
+      action_parameters = {
+        headers = {
+          "Cross-Origin-Resource-Policy" = {
+            operation = "set"
+            value = "cross-origin"
+          }
+        }
+      }
+      description = "originfs: other hosts may use uploads"
+      enabled = true
+      expression = "(http.host eq \"cdn.example.org\" and starts_with(http.request.uri.path, \"/images/\"))"
+      ref = "originfs_www_shared"
     },
   ]
 }

@@ -143,6 +143,9 @@ sub vcl_deliver {
     if (req.http.x-originfs-path ~ "(?i)[.](hta|htc|htm|html|mht|mhtml|shtml|svg|svgz|swf|xht|xhtml|xml|xsl)$") {
         set resp.http.content-security-policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox";
     }
+    if (req.http.x-originfs-area ~ "^(2)$") {
+        set resp.http.cross-origin-resource-policy = "cross-origin";
+    }
     set resp.http.access-control-allow-origin = "*";
     if (obj.hits > 0) {
         set resp.http.cache-status = "originfs; hit";

@@ -83,6 +83,10 @@ impl Kept {
         before > self.all.len()
     }
 
+    pub(super) fn forget_answers(&mut self, which: impl Fn(&Answer) -> bool) {
+        self.all.retain(|_, (answer, _)| !which(answer));
+    }
+
     pub(super) fn is_quiet(&self) -> bool {
         self.fetches == 0
     }
