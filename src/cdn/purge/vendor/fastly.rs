@@ -9,6 +9,7 @@ use crate::cdn::purge::{
     rate::Rate,
     target::{Batch, Class, Contract, Target, Verdict},
     urls::Form,
+    versions::Versions,
 };
 
 /// 100,000 in an hour, for URLs and for keys each.
@@ -34,8 +35,10 @@ impl Fastly {
 
     pub(super) fn requests(&self, common: &Common, batch: &Batch, secret: &Secret) -> Vec<Request> {
         let urls = common.urls.formed(Form::Host);
-        let of = |target: &Target| match target {
-            Target::Object(key) => urls.of(key).iter().map(|url| self.post(&format!("purge/{url}"), secret)).collect(),
+        let of = |(target, versions): (&Target, &Versions)| match target {
+            Target::Object(key) => {
+                urls.all(key, versions).iter().map(|url| self.post(&format!("purge/{url}"), secret)).collect()
+            }
             Target::Tag(tag) => {
                 let (service, tag) =
                     (self.service.as_deref().unwrap_or_default(), utf8_percent_encode(tag, NON_ALPHANUMERIC));
@@ -43,7 +46,7 @@ impl Fastly {
             }
             Target::Below(_) | Target::Everything => Vec::new(),
         };
-        batch.targets().flat_map(of).collect()
+        batch.items().flat_map(of).collect()
     }
 
     fn post(&self, path: &str, secret: &Secret) -> Request {

@@ -21,6 +21,7 @@ use super::{
     rate::Rate,
     target::{Batch, Class, Contract, Rounds, Target, Verdict},
     urls::Urls,
+    versions::Versions,
 };
 
 /// One HTTP request. Its text is for nobody's eyes: headers hold secrets.
@@ -43,7 +44,7 @@ impl fmt::Debug for Request {
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Response {
     pub status: u16,
-    /// Seconds, as `Retry-After` said.
+    /// How long to wait, as the answer said.
     pub retry_after: Option<Duration>,
     pub body: String,
 }
@@ -83,10 +84,10 @@ pub struct Common {
 
 impl Common {
     /// The URLs of what is to be purged, for people.
-    pub fn urls_of(&self, target: &Target) -> Vec<String> {
+    pub fn urls_of(&self, target: &Target, versions: &Versions) -> Vec<String> {
         let below = |dir: &str| self.urls.below(dir).into_iter().map(|url| url + "*").collect();
         match target {
-            Target::Object(key) => self.urls.of(key),
+            Target::Object(key) => self.urls.all(key, versions),
             Target::Below(dir) => below(dir),
             Target::Tag(_) => Vec::new(),
             Target::Everything => below(&self.root),
@@ -176,6 +177,14 @@ impl Vendor {
             Self::CloudFront(_) => cloudfront::signed(request, secret, stamp),
             Self::Akamai(_) => akamai::signed(request, secret, stamp),
             _ => Ok(request),
+        }
+    }
+
+    /// Origins of pages of which it keeps variants.
+    pub fn origins(&self) -> &[String] {
+        match self {
+            Self::Cloudflare(vendor) => &vendor.origins,
+            _ => &[],
         }
     }
 
