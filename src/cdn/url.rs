@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use crate::model::{
     key::{CONTROL, Key, Name, Prefix},
-    version::Version,
+    version::{ETag, Version},
 };
 
 /// Everything but the unreserved characters (RFC 3986 section 2.3) and the slash. It is the one spelling that no server
@@ -255,13 +255,23 @@ impl Token {
     /// The token of what the bucket has confirmed. There is none of bytes that are not in the bucket: a cache would keep
     /// the former ones under it.
     pub fn of(version: &Version) -> Self {
-        let etag = version.etag.unquoted();
+        Self::of_etag(&version.etag)
+    }
+
+    /// The same of an ETag that the bucket has told.
+    pub fn of_etag(etag: &ETag) -> Self {
+        let etag = etag.unquoted();
         let digits = etag.bytes().take_while(u8::is_ascii_hexdigit).count();
         if digits >= MD5_LEN {
             return Self(etag[..TOKEN_LEN].to_ascii_lowercase());
         }
         let digest = Sha256::digest(etag.as_bytes());
         Self(digest.iter().flat_map(|byte| [byte >> 4, byte & 15]).take(TOKEN_LEN).map(digit).collect())
+    }
+
+    /// One that is as long as any, and of no object.
+    pub fn placeholder() -> Self {
+        Self("-".repeat(TOKEN_LEN))
     }
 
     /// One that was written down.

@@ -201,14 +201,15 @@ fn told(purged: &Purged, dry_run: bool) -> String {
 }
 
 fn compared(seen: &Compared) -> String {
+    let from = seen.origin.as_ref().map_or(String::new(), |origin| format!(" from {origin}"));
     let word = match (seen.same, &seen.error) {
-        (_, Some(why)) => return format!("?      {}: {why}", seen.url),
+        (_, Some(why)) => return format!("?      {}{from}: {why}", seen.url),
         (Some(true), _) => "fresh",
         (Some(false), _) => "STALE",
         (None, _) => "?",
     };
     let age = seen.age.map_or(String::new(), |age| format!(", age {age} s"));
-    format!("{word:<6} {} ({}{age})", seen.url, seen.status)
+    format!("{word:<6} {}{from} ({}{age})", seen.url, seen.status)
 }
 
 #[cfg(test)]
@@ -244,6 +245,9 @@ mod tests {
         let url = "https://a.example/x".to_owned();
         let seen = Compared { url, status: 200, age: Some(7), same: Some(false), ..Compared::default() };
         assert_eq!(compared(&seen), "STALE  https://a.example/x (200, age 7 s)");
-        assert_eq!(compared(&Compared { same: Some(true), age: None, ..seen }), "fresh  https://a.example/x (200)");
+        let fresh = Compared { same: Some(true), age: None, ..seen };
+        assert_eq!(compared(&fresh), "fresh  https://a.example/x (200)");
+        let origin = Some("https://b.example".to_owned());
+        assert_eq!(compared(&Compared { origin, ..fresh }), "fresh  https://a.example/x from https://b.example (200)");
     }
 }

@@ -42,8 +42,10 @@ pub struct Cdn {
     pub budget: Option<u64>,
     /// Also forget what has a query.
     pub queries: bool,
+    /// Also forget the URLs with a version, of the versions that an object had last.
+    pub versions: Option<bool>,
     /// The edge keeps http and https apart.
-    pub schemes: bool,
+    pub schemes: Option<bool>,
     /// Hosts that share the account.
     pub hosts: Option<u32>,
     /// More objects of one directory than that become the directory.

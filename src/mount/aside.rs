@@ -7,7 +7,7 @@ use std::{
     io,
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
@@ -57,6 +57,8 @@ impl Command {
 pub struct Aside {
     /// `None`: nobody is to be told.
     purger: Option<Arc<Purger>>,
+    /// Where versions are asked for.
+    bucket: Arc<OnceLock<Arc<S3Store>>>,
     dir: PathBuf,
     /// Held while somebody may have the outbox open.
     _lock: Option<File>,
@@ -67,20 +69,24 @@ impl Aside {
     pub fn open(options: &Options, command: Command) -> Result<Self, MountError> {
         let dir = command.dir(&options.cache.dir);
         if options.cdn.is_empty() {
-            return Ok(Self { purger: None, dir, _lock: None });
+            return Ok(Self { purger: None, bucket: Arc::default(), dir, _lock: None });
         }
         let wrong = |err: io::Error| MountError::Path(dir.clone(), err.to_string());
         DirBuilder::new().recursive(true).mode(0o700).create(&options.cache.dir).map_err(wrong)?;
         let lock = lock(&dir).map_err(wrong)?;
         let lock =
             lock.ok_or_else(|| MountError::Path(dir.clone(), "another run of this command is at work".into()))?;
-        let purger = cdn::open_at(options, &dir)?;
-        Ok(Self { purger, dir, _lock: Some(lock) })
+        let bucket = Arc::default();
+        let purger = cdn::open_at(options, &dir, Arc::clone(&bucket))?;
+        Ok(Self { purger, bucket, dir, _lock: Some(lock) })
     }
 
     /// `store`, with its changes purged.
     pub fn watch(&self, store: S3Store) -> Told {
-        Watched::new(Arc::new(store), self.purger.clone())
+        let store = Arc::new(store);
+        // It may be watched twice, and is the same bucket then.
+        drop(self.bucket.set(Arc::clone(&store)));
+        Watched::new(store, self.purger.clone())
     }
 
     /// Waits for the purges, but not for long. Gives how many are left; these a mount takes over, or the next run.

@@ -98,10 +98,10 @@ async fn open(options: &Options) -> Result<Opened<Bucket>, MountError> {
     let telemetry = Arc::new(Telemetry::default());
     let counted = Arc::new(Counted::new(store, Arc::clone(&telemetry)));
     let watch = Arc::new(OnceLock::new());
-    let store = Arc::new(Watched::new(counted, Arc::clone(&watch)));
+    let store = Arc::new(Watched::new(Arc::clone(&counted), Arc::clone(&watch)));
     let contents = succeed(&store, &options.cache).await?;
     // The cache directory is ours from here on, and nothing was changed yet.
-    let purger = cdn::open(options)?;
+    let purger = cdn::open(options, counted)?;
     if let Some(purger) = &purger {
         if options.sync_purges {
             purger.keep_waiting();
@@ -254,8 +254,9 @@ fn tell(source: Source, fs: Arc<Fs<Bucket>>, kernel: Kernel) {
         Ok(socket) => {
             let here = Arc::clone(&fs);
             let (purger, board, bucket) = (source.purger.clone(), source.board.clone(), source.bucket.clone());
+            let edges = cdn::Edges::of(&source.options, purger.clone());
             let status = Box::new(move || source.status(&here, &kernel));
-            drop(tokio::spawn(control::serve(socket, Upkeep { fs, status, purger, board, bucket })));
+            drop(tokio::spawn(control::serve(socket, Upkeep { fs, status, purger, edges, board, bucket })));
         }
         Err(err) => log::warn!("no status of this mount: {err}"),
     }

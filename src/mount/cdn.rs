@@ -1,22 +1,21 @@
 //! The purges of a mount: their disk, their secrets and their way to the vendors.
 
+mod verify;
+mod world;
+
+#[cfg(debug_assertions)]
+use std::env;
 use std::{
-    collections::BTreeMap,
-    env, fs,
-    path::{Path, PathBuf},
-    sync::Arc,
+    path::Path,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
-use aws_sdk_s3::primitives::{ByteStream, SdkBody};
-use aws_smithy_http_client::{
-    Connector,
-    tls::{Provider, rustls_provider::CryptoMode},
-};
-use aws_smithy_runtime_api::client::{http::HttpConnector as _, orchestrator::HttpRequest};
-use tokio::time::timeout;
+pub(super) use verify::Edges;
+pub use world::{Visited, visit};
+use world::{World, seed};
 
-use super::{MountError, program};
+use super::MountError;
 use crate::{
     cdn::purge::{
         driver::Outside,
@@ -24,14 +23,14 @@ use crate::{
         purger::{Progress, Purger},
         setup::{self, Planned},
         target::Target,
-        vendor::{self, Request, Response, Secret, sign::Stamp},
     },
     clock,
     config::{Options, cdn::Place},
     model::key::Key,
+    store::{Store, s3::S3Store},
     telemetry::{
         status,
-        upkeep::{Compared, Purge, Purged},
+        upkeep::{Purge, Purged},
     },
 };
 
@@ -53,13 +52,23 @@ pub(super) const OUTBOX: &str = "purges";
 const HASTY: &str = "ORIGINFS_TEST_HASTY_PURGES";
 
 /// The purges of a mount that has a CDN, and the task that does them.
-pub(super) fn open(options: &Options) -> Result<Option<Arc<Purger>>, MountError> {
-    open_at(options, &options.cache.dir.join(OUTBOX))
+pub(super) fn open<S: Store>(options: &Options, bucket: Arc<S>) -> Result<Option<Arc<Purger>>, MountError> {
+    open_at(options, &options.cache.dir.join(OUTBOX), Arc::new(OnceLock::from(bucket)))
 }
 
-/// The same with the outbox in `dir`.
-pub(super) fn open_at(options: &Options, dir: &Path) -> Result<Option<Arc<Purger>>, MountError> {
-    if options.cdn.is_empty() || options.fs.read_only {
+/// The same with the outbox in `dir`, and a bucket that may come later.
+pub(super) fn open_at<S: Store>(
+    options: &Options,
+    dir: &Path,
+    bucket: Arc<OnceLock<Arc<S>>>,
+) -> Result<Option<Arc<Purger>>, MountError> {
+    if options.cdn.is_empty() {
+        return Ok(None);
+    }
+    if options.fs.read_only {
+        log::warn!(
+            "nothing is purged: the mount is read-only, and its [[cdn]] tables say only where its files are read"
+        );
         return Ok(None);
     }
     for why in setup::deaf(&options.cdn) {
@@ -84,7 +93,7 @@ pub(super) fn open_at(options: &Options, dir: &Path) -> Result<Option<Arc<Purger
     if purger.pending() > 0 {
         log::info!("{} purges of an earlier run are made up for", purger.pending());
     }
-    let world = World::new(planned.into_iter().map(|planned| planned.place).collect());
+    let world = World::new(planned.into_iter().map(|planned| planned.place).collect(), bucket);
     drop(tokio::spawn(crate::cdn::purge::driver::run(Arc::clone(&purger), Arc::new(world))));
     Ok(Some(purger))
 }
@@ -123,6 +132,8 @@ pub(super) fn report(purger: &Purger) -> Vec<status::Purging> {
             items: tally.items,
             errors: tally.errors,
             given_up: tally.dead,
+            done: tally.done,
+            latency_ms: u64::try_from(tally.latency.as_millis()).unwrap_or(u64::MAX),
             paid: lane.budget().map(|_| tally.paid),
             budget: lane.budget(),
             paused: lane.paused(now).map(|paused| paused.why.clone()),
@@ -136,35 +147,7 @@ pub(super) fn report(purger: &Purger) -> Vec<status::Purging> {
 
 /// The way to APIs for a command that is no mount; `place` is where the secret of the station 0 is.
 pub fn outside(place: Place) -> impl Outside {
-    World::new(vec![place])
-}
-
-/// Status, headers and body of an answer.
-pub type Visited = (u16, BTreeMap<String, String>, Vec<u8>);
-
-/// Asks for a URL as anybody may, within a deadline; names of headers are in small letters. An error is one line.
-pub async fn visit(method: &'static str, url: &str, body: &'static str) -> Result<Visited, String> {
-    let world = World::new(Vec::new());
-    let visit = async {
-        let mut http = HttpRequest::new(SdkBody::from(body));
-        http.set_method(method).map_err(|err| err.to_string())?;
-        http.set_uri(url.to_owned()).map_err(|err| err.to_string())?;
-        let answer = world.connector.call(http).await.map_err(|err| chain(&err))?;
-        let status = answer.status().as_u16();
-        let headers = answer.headers().iter().map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()));
-        let headers = headers.collect();
-        let mut stream = ByteStream::new(answer.into_body());
-        let mut body = Vec::new();
-        while let Some(chunk) = stream.next().await {
-            body.extend_from_slice(&chunk.map_err(|err| chain(&err))?);
-            if body.len() > ANSWER_BYTES {
-                break;
-            }
-        }
-        Ok((status, headers, body))
-    };
-    let late = |_| Err(format!("no answer within {} s", COMPARE_MAX.as_secs()));
-    timeout(COMPARE_MAX, visit).await.unwrap_or_else(late)
+    World::<S3Store>::new(vec![place], Arc::default())
 }
 
 /// The value of `user.cdn.state`.
@@ -200,7 +183,8 @@ pub(super) fn purge(
     let mut done = Purged { unable: purger.unable(&targets), ..Purged::default() };
     for station in purger.stations().iter().filter(|station| !done.unable.contains(&station.name)) {
         done.vendors.push(station.name.clone());
-        for url in targets.iter().flat_map(|target| station.common.urls_of(target)) {
+        let urls = |target| station.common.urls_of(target, &purger.versions_of(target));
+        for url in targets.iter().flat_map(urls) {
             if !done.urls.contains(&url) {
                 done.urls.push(url);
             }
@@ -213,144 +197,6 @@ pub(super) fn purge(
         purger.ask(&targets);
     }
     Ok(done)
-}
-
-/// Asks the edges for an object that has `etag` in the bucket, or is not there.
-pub(super) async fn compare(purger: &Purger, key: &str, etag: Option<&str>) -> Vec<Compared> {
-    let mut urls: Vec<String> = Vec::new();
-    for url in purger.stations().iter().flat_map(|station| station.common.urls.of(key)) {
-        if !urls.contains(&url) {
-            urls.push(url);
-        }
-    }
-    let world = World::new(Vec::new());
-    let mut all = Vec::new();
-    for url in urls {
-        let asked = timeout(COMPARE_MAX, world.head(&url)).await;
-        let seen = asked.unwrap_or_else(|_| Err(format!("no answer within {} s", COMPARE_MAX.as_secs())));
-        all.push(match seen {
-            Ok(seen) => {
-                let same = match (seen.status, &seen.etag, etag) {
-                    (200, Some(edge), Some(bucket)) => Some(edge == plain(bucket)),
-                    (404 | 410, _, bucket) => Some(bucket.is_none()),
-                    (200, _, None) => Some(false),
-                    _ => None,
-                };
-                Compared { url, same, ..seen }
-            }
-            Err(why) => Compared { url, error: Some(why), ..Compared::default() },
-        });
-    }
-    all
-}
-
-/// An ETag as edges agree on it: some make it weak, some drop its quotes.
-fn plain(etag: &str) -> &str {
-    etag.trim_start_matches("W/").trim_matches('"')
-}
-
-fn seed() -> u64 {
-    u64::try_from(random() & u128::from(u64::MAX)).expect("64 bits are left of it")
-}
-
-/// Another one each time. Where the system has no random numbers, the time in nanoseconds is the best that there is.
-fn random() -> u128 {
-    let mut bytes = [0; 16];
-    if getrandom::fill(&mut bytes).is_ok() {
-        return u128::from_ne_bytes(bytes);
-    }
-    let now = clock::wall();
-    u128::from(now.sec.unsigned_abs()) * 1_000_000_000 + u128::from(now.nsec)
-}
-
-/// Files, variables and the network.
-#[derive(Debug)]
-pub(super) struct World {
-    places: Vec<Place>,
-    connector: Connector,
-}
-
-impl World {
-    fn new(places: Vec<Place>) -> Self {
-        // The one that the SDK uses.
-        let tls = Provider::Rustls(CryptoMode::AwsLc);
-        let connector = Connector::builder().tls_provider(tls).build();
-        Self { places, connector }
-    }
-}
-
-impl World {
-    /// What an edge says of a URL.
-    async fn head(&self, url: &str) -> Result<Compared, String> {
-        let mut http = HttpRequest::new(SdkBody::empty());
-        http.set_method("HEAD").map_err(|err| err.to_string())?;
-        http.set_uri(url.to_owned()).map_err(|err| err.to_string())?;
-        let answer = self.connector.call(http).await.map_err(|err| chain(&err))?;
-        let header = |name| answer.headers().get(name);
-        Ok(Compared {
-            status: answer.status().as_u16(),
-            etag: header("etag").map(|etag| plain(etag).to_owned()),
-            age: header("age").and_then(|age| age.trim().parse().ok()),
-            ..Compared::default()
-        })
-    }
-}
-
-impl Outside for World {
-    async fn call(&self, request: Request) -> Result<Response, String> {
-        let said = |err: &dyn std::fmt::Display| err.to_string();
-        let mut http = HttpRequest::new(SdkBody::from(request.body));
-        http.set_method(request.method).map_err(|err| said(&err))?;
-        http.set_uri(request.url).map_err(|err| said(&err))?;
-        for (name, value) in request.headers {
-            http.headers_mut().try_insert(name, value).map_err(|_| format!("{name}: no value of a header"))?;
-        }
-        let answer = self.connector.call(http).await.map_err(|err| chain(&err))?;
-        let status = answer.status().as_u16();
-        // A reset comes with every answer of Fastly.
-        let reset = answer.headers().get("fastly-ratelimit-reset").filter(|_| status == 429);
-        let retry_after = vendor::pause(answer.headers().get("retry-after"), reset, clock::wall().sec);
-        let mut stream = ByteStream::new(answer.into_body());
-        let mut body = Vec::new();
-        while let Some(chunk) = stream.next().await {
-            body.extend_from_slice(&chunk.map_err(|err| chain(&err))?);
-            if body.len() > ANSWER_BYTES {
-                break;
-            }
-        }
-        let body = String::from_utf8_lossy(&body).into_owned();
-        Ok(Response { status, retry_after, body })
-    }
-
-    async fn run(&self, words: &[String], input: String, secret: Secret) -> Result<Response, String> {
-        let words = words.to_owned();
-        // It ends by itself when nobody waits any more.
-        let run = tokio::task::spawn_blocking(move || program::run(&words, &input, &secret));
-        run.await.map_err(|err| err.to_string())?
-    }
-
-    fn secret(&self, station: usize) -> Result<Secret, String> {
-        let read = |path: PathBuf| {
-            let text = fs::read_to_string(&path).map_err(|err| format!("{}: {err}", path.display()))?;
-            Ok(Secret::new(&text))
-        };
-        match &self.places[station] {
-            Place::Nowhere => Ok(Secret::default()),
-            Place::File(path) => read(path.clone()),
-            Place::Variable(name) => match env::var(name) {
-                Ok(text) => Ok(Secret::new(&text)),
-                Err(_) => Err(format!("the variable {name} is not set")),
-            },
-            Place::Credential(name) => match env::var_os("CREDENTIALS_DIRECTORY") {
-                Some(dir) => read(PathBuf::from(dir).join(name)),
-                None => Err("the unit has no credentials (LoadCredential=)".to_owned()),
-            },
-        }
-    }
-
-    fn stamp(&self) -> Stamp {
-        Stamp { seconds: clock::wall().sec, nonce: random() }
-    }
 }
 
 /// An error with its causes.

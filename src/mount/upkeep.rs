@@ -8,7 +8,10 @@ use std::{
 
 use tokio::{sync::mpsc::Sender, time};
 
-use super::{cdn, outage::Board};
+use super::{
+    cdn::{self, Edges},
+    outage::Board,
+};
 use crate::{
     cdn::{outage::telling::Told, purge::purger::Purger},
     error::Error,
@@ -32,6 +35,7 @@ pub(super) struct Upkeep<S: Store> {
     pub(super) fs: Arc<Fs<S>>,
     pub(super) status: Box<dyn Fn() -> Status + Send + Sync>,
     pub(super) purger: Option<Arc<Purger>>,
+    pub(super) edges: Edges,
     pub(super) board: Option<Arc<Board>>,
     pub(super) bucket: S3Store,
 }
@@ -109,7 +113,6 @@ impl<S: Store> Upkeep<S> {
 
 impl<S: Store> Upkeep<S> {
     async fn compare(&self, paths: &[String]) -> Result<Vec<Compared>, String> {
-        let purger = self.purger.as_deref().ok_or(cdn::NONE)?;
         let mut all = Vec::new();
         for path in paths {
             let key = self.fs.key_of(path).map_err(|err| format!("{path}: {}", told(err)))?;
@@ -118,7 +121,7 @@ impl<S: Store> Upkeep<S> {
                 Err(Error::NotFound) => None,
                 Err(err) => return Err(format!("{path}: {err}")),
             };
-            all.extend(cdn::compare(purger, key.as_str(), etag.as_deref()).await);
+            all.extend(self.edges.compare(key.as_str(), etag.as_deref()).await?);
         }
         Ok(all)
     }

@@ -36,6 +36,14 @@ pub trait Watch: Send + Sync + 'static {
     /// The keys are about to change. The requests are sent when this returns. `None`: there is nothing to tell.
     fn announce(&self, keys: &[Key]) -> impl Future<Output = Option<Self::Notice>> + Send;
 
+    /// The bucket has told which version a key has.
+    fn saw(&self, _key: &Key, _etag: &ETag) {}
+
+    /// Whether it matters which version of a key is about to be deleted, and nobody has told that yet.
+    fn misses(&self, _key: &Key) -> bool {
+        false
+    }
+
     /// Waits until what was told of new content has had its effect, if that is wanted, and not for ever.
     fn effect(&self, _key: &Key) -> impl Future<Output = ()> + Send {
         async {}
@@ -72,6 +80,9 @@ impl<S: Store, W: Watch> Watched<S, W> {
         old: Require,
         call: impl Future<Output = Result<Stored>> + Send + Unpin,
     ) -> Result<Stored> {
+        if let Require::Version(etag) = &old {
+            self.watch.saw(key, etag);
+        }
         let notice = self.watch.announce(std::slice::from_ref(key)).await;
         let answer = call.await;
         if let Some(notice) = notice {
@@ -103,6 +114,16 @@ impl<W: Watch> Watch for Arc<OnceLock<W>> {
         }
     }
 
+    fn saw(&self, key: &Key, etag: &ETag) {
+        if let Some(watch) = self.get() {
+            watch.saw(key, etag);
+        }
+    }
+
+    fn misses(&self, key: &Key) -> bool {
+        self.get().is_some_and(|watch| watch.misses(key))
+    }
+
     async fn effect(&self, key: &Key) {
         if let Some(watch) = self.get() {
             watch.effect(key).await;
@@ -121,6 +142,16 @@ impl<W: Watch> Watch for Option<W> {
         }
     }
 
+    fn saw(&self, key: &Key, etag: &ETag) {
+        if let Some(watch) = self {
+            watch.saw(key, etag);
+        }
+    }
+
+    fn misses(&self, key: &Key) -> bool {
+        self.as_ref().is_some_and(|watch| watch.misses(key))
+    }
+
     async fn effect(&self, key: &Key) {
         if let Some(watch) = self {
             watch.effect(key).await;
@@ -129,16 +160,26 @@ impl<W: Watch> Watch for Option<W> {
 }
 
 impl<S: Store, W: Watch> Store for Watched<S, W> {
-    fn head(&self, key: &Key) -> impl Future<Output = Result<Object>> + Send {
-        self.store.head(key)
+    async fn head(&self, key: &Key) -> Result<Object> {
+        let object = Box::pin(self.store.head(key)).await?;
+        self.watch.saw(key, &object.version.etag);
+        Ok(object)
     }
 
-    fn get(&self, key: &Key, get: Get) -> impl Future<Output = Result<Got>> + Send {
-        self.store.get(key, get)
+    async fn get(&self, key: &Key, get: Get) -> Result<Got> {
+        let got = Box::pin(self.store.get(key, get)).await?;
+        if let Got::Bytes(object, _) = &got {
+            self.watch.saw(key, &object.version.etag);
+        }
+        Ok(got)
     }
 
-    fn list(&self, list: List) -> impl Future<Output = Result<Page>> + Send {
-        self.store.list(list)
+    async fn list(&self, list: List) -> Result<Page> {
+        let page = Box::pin(self.store.list(list)).await?;
+        for entry in &page.entries {
+            self.watch.saw(&entry.key, &entry.version.etag);
+        }
+        Ok(page)
     }
 
     async fn put(&self, key: &Key, body: Bytes, headers: &Headers, require: Require) -> Result<Stored> {
@@ -152,6 +193,16 @@ impl<S: Store, W: Watch> Store for Watched<S, W> {
     }
 
     async fn delete(&self, key: &Key, require: Require) -> Result<()> {
+        match &require {
+            Require::Version(etag) => self.watch.saw(key, etag),
+            // What is gone tells nothing any more.
+            _ if self.watch.misses(key) => {
+                if let Err(err) = Box::pin(self.head(key)).await {
+                    log::debug!("{key}: its version before it is deleted: {err}");
+                }
+            }
+            _ => {}
+        }
         let notice = self.watch.announce(std::slice::from_ref(key)).await;
         let answer = Box::pin(self.store.delete(key, require.clone())).await;
         if let Some(notice) = notice {

@@ -4,7 +4,7 @@
 //! Names end in their unit, counters in `_total` besides. A counter begins at 0 with the mount. Each sample has the mount
 //! point as a label, so that those of several mounts can stand in one place.
 
-use std::fmt::{Display, Write as _};
+use std::fmt::{self, Display, Write as _};
 
 use super::status::{Outage, Purging, Status};
 use crate::{
@@ -133,7 +133,7 @@ impl Page<'_> {
         }
         self.gauge("cdn_purges_pending", "Changes that some vendor has not forgotten yet, on the disk too.", pending);
         let numbers: Vec<String> = (1..=purging.len()).map(|number| number.to_string()).collect();
-        let mut of = |kind, name: &str, about: &str, value: &dyn Fn(&Purging) -> Option<u64>| {
+        let mut of = |kind, name: &str, about: &str, value: &dyn Fn(&Purging) -> Option<Number>| {
             let all = purging.iter().zip(&numbers);
             let samples = all.filter_map(|(one, number)| {
                 // Two tables may name the same vendor.
@@ -142,15 +142,20 @@ impl Page<'_> {
             self.family((kind, &format!("cdn_purge_{name}"), about), samples);
         };
         let (counter, gauge) = (Kind::Counter, Kind::Gauge);
-        of(gauge, "waiting", "Objects and directories that are not purged yet.", &|one| Some(one.waiting));
-        of(gauge, "oldest_age_seconds", "How long the oldest of them waits.", &|one| Some(one.oldest_s.unwrap_or(0)));
-        of(counter, "requests_total", "Requests to the vendor.", &|one| Some(one.requests));
-        of(counter, "items_total", "URLs, paths and prefixes in them.", &|one| Some(one.items));
-        of(counter, "errors_total", "Requests that were not answered as they should.", &|one| Some(one.errors));
-        of(counter, "given_up_total", "Purges that made no sense to the vendor.", &|one| Some(one.given_up));
-        of(gauge, "paused", "1 while nothing is sent: somebody must help.", &|one| Some(one.paused.is_some().into()));
-        of(gauge, "paid_items", "Items that were paid for this month.", &|one| one.paid);
-        of(gauge, "budget_items", "How many of them may be.", &|one| one.budget);
+        let some = |count: u64| Some(Number::Whole(count));
+        of(gauge, "waiting", "Objects and directories that are not purged yet.", &|one| some(one.waiting));
+        of(gauge, "oldest_age_seconds", "How long the oldest of them waits.", &|one| some(one.oldest_s.unwrap_or(0)));
+        of(counter, "requests_total", "Requests to the vendor.", &|one| some(one.requests));
+        of(counter, "items_total", "URLs, paths and prefixes in them.", &|one| some(one.items));
+        of(counter, "errors_total", "Requests that were not answered as they should.", &|one| some(one.errors));
+        of(counter, "done_total", "Changes that the vendor was told of, a second time too.", &|one| some(one.done));
+        of(counter, "latency_seconds_total", "How long these took from the change to the answer.", &|one| {
+            Some(Number::Thousandths(one.latency_ms))
+        });
+        of(counter, "given_up_total", "Purges that made no sense to the vendor.", &|one| some(one.given_up));
+        of(gauge, "paused", "1 while nothing is sent: somebody must help.", &|one| some(one.paused.is_some().into()));
+        of(gauge, "paid_items", "Items that were paid for this month.", &|one| one.paid.map(Number::Whole));
+        of(gauge, "budget_items", "How many of them may be.", &|one| one.budget.map(Number::Whole));
     }
 
     fn outage(&mut self, outage: &Outage) {
@@ -158,6 +163,21 @@ impl Page<'_> {
         self.gauge("cdn_change_time_seconds", "When that last changed, since 1970.", outage.since);
         self.counter("cdn_looks_total", "How often it was looked at.", outage.looks);
         self.counter("cdn_looks_failed_total", "How often that failed.", outage.failed);
+    }
+}
+
+/// The value of a sample.
+enum Number {
+    Whole(u64),
+    Thousandths(u64),
+}
+
+impl Display for Number {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Whole(count) => count.fmt(f),
+            Self::Thousandths(count) => write!(f, "{}.{:03}", count / 1000, count % 1000),
+        }
     }
 }
 
@@ -187,6 +207,8 @@ mod tests {
             requests: 3,
             items: 40,
             errors: 1,
+            done: 20,
+            latency_ms: 12_345,
             paid,
             budget: paid.map(|_| 1000),
             paused: paid.map(|_| "spent".to_owned()),

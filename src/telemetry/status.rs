@@ -78,6 +78,12 @@ pub struct Purging {
     pub items: u64,
     pub errors: u64,
     pub given_up: u64,
+    /// Objects and directories of which the vendor was told, a second time too, and how long that took in sum, from the
+    /// change to the answer.
+    #[serde(default)]
+    pub done: u64,
+    #[serde(default)]
+    pub latency_ms: u64,
     /// Items that were paid for this month, and how many may be, where they cost money.
     #[serde(default)]
     pub paid: Option<u64>,

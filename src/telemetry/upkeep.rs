@@ -64,6 +64,9 @@ pub struct Purged {
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Compared {
     pub url: String,
+    /// Of the page from which it was asked for, where that makes a variant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
     /// 0 if there was no answer.
     pub status: u16,
     /// Without quotes and `W/`.

@@ -1,5 +1,6 @@
 //! A CDN in front of the bucket shows what was written last, whatever happens to the mounts that wrote it.
 
+mod admin;
 mod beside;
 mod direct;
 mod documented;
@@ -11,6 +12,7 @@ mod rules;
 mod rulesets;
 mod signed;
 mod tables;
+mod versions;
 
 use std::{fs, path::PathBuf};
 
@@ -86,16 +88,16 @@ impl Site {
     }
 
     /// What visitors see of `name`, of every variant, each of which is kept from now on.
-    fn seen(&self, name: &str) -> [Option<String>; 2] {
-        ["", PAGE].map(|origin| {
-            let answer = self.edge.get(&format!("/{name}"), origin);
+    fn seen(&self, name: &str) -> [Option<String>; 4] {
+        [("http", ""), ("http", PAGE), ("https", ""), ("https", PAGE)].map(|(scheme, origin)| {
+            let (answer, _) = self.edge.look(scheme, &format!("/{name}"), origin);
             (answer.status == 200).then(|| String::from_utf8(answer.body).unwrap())
         })
     }
 
     #[track_caller]
     fn shows(&self, name: &str, content: Option<&str>) {
-        let expect = [(); 2].map(|()| content.map(str::to_owned));
+        let expect = [(); 4].map(|()| content.map(str::to_owned));
         eventually(&format!("{name} is {content:?}"), || self.seen(name) == expect);
     }
 }
@@ -123,7 +125,7 @@ fn what_changes_is_seen_at_the_edge_and_a_404_does_not_stay() {
 
 #[test]
 fn cloudfront_is_asked_once_for_a_batch_and_within_its_budget() {
-    let Some(site) = Site::cloudfront("repurge_after = 0\nbudget = 3\n") else { return };
+    let Some(site) = Site::cloudfront("repurge_after = 0\nbudget = 3\nversions = false\n") else { return };
     let mount = site.mount();
     let status = || run(&mount, &["status"]).1;
     let paid = |count: u32| eventually("it is counted", || status().contains(&format!("{count} of 3 paths")));
@@ -152,7 +154,7 @@ fn cloudfront_is_asked_once_for_a_batch_and_within_its_budget() {
 /// One that comes after all that edges may have fetched meanwhile.
 #[test]
 fn a_change_costs_one_path_where_paths_are_paid_for() {
-    let Some(site) = Site::cloudfront("repurge_after = 1\n") else { return };
+    let Some(site) = Site::cloudfront("repurge_after = 1\nversions = false\n") else { return };
     let mount = site.mount();
     let status = || run(&mount, &["status"]).1;
     for (count, content) in [(1, "1"), (2, "2")] {
@@ -161,7 +163,7 @@ fn a_change_costs_one_path_where_paths_are_paid_for() {
         site.seen("a.jpg");
         eventually("it is purged", || status().contains(": 0 changes to be purged"));
         assert!(status().contains(&format!("{count} of 1000 paths")), "{}", status());
-        assert_eq!(site.seen("a.jpg"), [(); 2].map(|()| Some(content.to_owned())));
+        assert_eq!(site.seen("a.jpg"), [(); 4].map(|()| Some(content.to_owned())));
     }
     assert_eq!(site.edge.calls(), ["invalidation /a.jpg"; 2]);
     // What has not settled goes with the mount, and what was not sure then the next one makes sure of.
@@ -220,7 +222,7 @@ fn a_directory_that_moves_takes_its_old_urls_along() {
     }
     for n in 0..60 {
         site.shows(&format!("d/{n}.jpg"), Some(&n.to_string()));
-        assert_eq!(site.seen(&format!("e/{n}.jpg")), [None, None]);
+        assert_eq!(site.seen(&format!("e/{n}.jpg")), [(); 4].map(|()| None));
     }
     fs::rename(mount.path("d"), mount.path("e")).unwrap();
     for n in 0..60 {
@@ -290,35 +292,6 @@ fn a_close_waits_for_the_purge_where_that_is_wanted() {
     assert_eq!(run(&mount, &["purge", "--retry", "--at", mount.dir().to_str().unwrap()]).0, 0);
     site.shows("a.jpg", Some("durable"));
     eventually("it knows", || state().contains("purged"));
-}
-
-#[test]
-fn an_administrator_purges_and_verifies() {
-    let Some(site) = Site::cloudflare() else { return };
-    let mount = site.mount();
-    let at = mount.dir().to_str().unwrap();
-    mount.write("a.jpg", "1");
-    eventually("all of it is purged", || run(&mount, &["status"]).1.contains(": 0 changes to be purged"));
-    assert_eq!(site.seen("a.jpg")[0].as_deref(), Some("1"));
-    // Behind the mount's back: nobody purges that.
-    site.bucket.put("a.jpg", b"2");
-    assert_eq!(site.seen("a.jpg")[0].as_deref(), Some("1"));
-    let (code, said) = run(&mount, &["purge", "--dry-run", "--at", at, "a.jpg"]);
-    assert!(code == 0 && said.contains(&format!("{}/a.jpg", site.edge.address())), "{said}");
-    assert_eq!(site.seen("a.jpg")[0].as_deref(), Some("1"));
-    assert_eq!(run(&mount, &["purge", "--at", at, "a.jpg"]).0, 0);
-    site.shows("a.jpg", Some("2"));
-    let (code, said) = run(&mount, &["purge", "--at", at, "--everything"]);
-    assert!(code == 1 && said.contains("--yes"), "{said}");
-}
-
-#[test]
-fn a_vendor_without_a_purge_is_told_of_when_the_mount_starts() {
-    let Some(site) = Site::new("vendor = 'exoscale'\n") else { return };
-    let mount = site.mount();
-    assert!(mount.log().contains("exoscale is not told what changes"), "{}", mount.log());
-    mount.write("a.jpg", "1");
-    assert_eq!(mount.stop(), 0);
 }
 
 /// `originfs cdn ...`

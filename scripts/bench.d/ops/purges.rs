@@ -22,7 +22,7 @@ use originfs::{
                 webhook::Webhook,
             },
         },
-        url::{Base, Family, Mapper},
+        url::{Base, Family, Mapper, Token},
     },
     clock,
     model::{
@@ -95,6 +95,10 @@ impl Outside for Always {
 
     async fn run(&self, _: &[String], _: String, _: Secret) -> Result<Response, String> {
         Err("no program is asked".to_owned())
+    }
+
+    async fn version(&self, _: &str) -> Result<Option<Token>, String> {
+        Ok(None)
     }
 
     fn secret(&self, _: usize) -> Result<Secret, String> {

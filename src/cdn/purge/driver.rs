@@ -1,14 +1,15 @@
 //! Does what the engine decides: sends requests, and tells it what came of them.
 
-use std::{future, sync::Arc, time::Duration};
+use std::{borrow::Cow, future, sync::Arc, time::Duration};
 
 use tokio::{task::JoinSet, time::timeout};
 
 use super::{
-    purger::Purger,
-    target::{Batch, Verdict},
+    purger::{Purger, Station},
+    target::{Batch, Target, Verdict},
     vendor::{Request, Response, Secret, Vendor, command::Command, sign::Stamp},
 };
+use crate::cdn::url::Token;
 
 /// How long a vendor may take for one answer.
 const ANSWER_MAX: Duration = Duration::from_secs(30);
@@ -25,6 +26,9 @@ pub trait Outside: Send + Sync + 'static {
         input: String,
         secret: Secret,
     ) -> impl Future<Output = Result<Response, String>> + Send;
+
+    /// The version that the bucket has of a key now; `None`: it has none. An error is one line.
+    fn version(&self, key: &str) -> impl Future<Output = Result<Option<Token>, String>> + Send;
 
     /// The secret of a station, read anew each time, so that a new one needs no restart. An error is one line.
     fn secret(&self, station: usize) -> Result<Secret, String>;
@@ -63,19 +67,23 @@ pub async fn run(purger: Arc<Purger>, outside: Arc<impl Outside>) {
 /// Sends the requests of a batch, until one of them fails.
 async fn deliver(purger: &Purger, outside: &impl Outside, lane: usize, batch: &Batch) -> Verdict {
     let station = &purger.stations()[lane];
+    let batch = match sure(station, outside, batch).await {
+        Ok(batch) => batch,
+        Err(why) => return Verdict::Failed(why),
+    };
     let secret = match outside.secret(lane) {
         Ok(secret) => secret,
         Err(why) => return Verdict::Refused(why),
     };
     if let Vendor::Command(command) = &station.vendor {
-        let run = outside.run(&command.words, Command::input(&station.common, batch), secret);
+        let run = outside.run(&command.words, Command::input(&station.common, &batch), secret);
         return match timeout(ANSWER_MAX, run).await {
             Ok(Ok(ended)) => station.vendor.verdict(&ended),
             Ok(Err(why)) => Verdict::Failed(why),
             Err(_) => Verdict::Failed(format!("no end within {} s", ANSWER_MAX.as_secs())),
         };
     }
-    for request in station.vendor.requests(&station.common, batch, &secret) {
+    for request in station.vendor.requests(&station.common, &batch, &secret) {
         let request = match station.vendor.signed(request, &secret, outside.stamp()) {
             Ok(request) => request,
             Err(why) => return Verdict::Refused(why),
@@ -91,6 +99,25 @@ async fn deliver(purger: &Purger, outside: &impl Outside, lane: usize, batch: &B
         }
     }
     Verdict::Done
+}
+
+/// A batch with the versions that the bucket has now, of changes of which nobody knows what came: their process was killed,
+/// or the bucket did not answer.
+async fn sure<'b>(station: &Station, outside: &impl Outside, batch: &'b Batch) -> Result<Cow<'b, Batch>, String> {
+    let unsure = |batch: &Batch| batch.members.iter().any(|member| member.versions.unsure);
+    if !station.common.urls.are_versioned() || !unsure(batch) {
+        return Ok(Cow::Borrowed(batch));
+    }
+    let mut batch = batch.clone();
+    for member in batch.members.iter_mut().filter(|member| member.versions.unsure) {
+        let Target::Object(key) = &member.target else { continue };
+        let asked = timeout(ANSWER_MAX, outside.version(key)).await;
+        let found = asked.map_err(|_| format!("the bucket: no answer within {} s", ANSWER_MAX.as_secs()))?;
+        if let Some(token) = found.map_err(|why| format!("the bucket: {why}"))? {
+            member.versions.add(token);
+        }
+    }
+    Ok(Cow::Owned(batch))
 }
 
 fn tell(name: &str, batch: &Batch, verdict: &Verdict) {

@@ -6,6 +6,7 @@ use super::{
     lane::{Effect, Lane},
     outbox::Id,
     target::{Batch, Target, Verdict},
+    versions::Versions,
 };
 
 /// Changes that are kept in memory; what is beyond waits on the disk. At about 400 bytes each, 20 MiB for a vendor.
@@ -30,17 +31,17 @@ impl Engine {
         Self { lanes, open: HashMap::new() }
     }
 
-    /// A key changed; `id`: its record, which may have been lost. Gives the records that are superfluous now.
+    /// A key changed, of which edges may have these versions; `id`: its record, which may have been lost. Gives the records that are superfluous now.
     ///
     /// It takes the rounds of each vendor: an edge may have been told of the old object, or that there is none, just before
     /// it changed, and keep that after a purge that comes at once.
-    pub fn changed(&mut self, id: Option<Id>, key: &Arc<str>, now: Instant) -> Vec<Id> {
+    pub fn changed(&mut self, id: Option<Id>, key: &Arc<str>, versions: &Versions, now: Instant) -> Vec<Id> {
         if let Some(id) = id {
             self.open.insert(id, self.lanes.len());
         }
         let mut gone = Vec::new();
         for lane in &mut self.lanes {
-            gone.extend(lane.add(Target::Object(Arc::clone(key)), id, true, now));
+            gone.extend(lane.add_versions(Target::Object(Arc::clone(key)), versions.clone(), id, true, now));
         }
         self.close(gone)
     }
@@ -52,9 +53,9 @@ impl Engine {
     }
 
     /// Somebody wants it gone, wherever that can be done.
-    pub fn asked(&mut self, target: &Target, now: Instant) {
+    pub fn asked(&mut self, target: &Target, versions: &Versions, now: Instant) {
         for lane in self.lanes.iter_mut().filter(|lane| lane.can(target)) {
-            lane.add(target.clone(), None, false, now);
+            lane.add_versions(target.clone(), versions.clone(), None, false, now);
         }
     }
 

@@ -22,6 +22,7 @@ use super::{
     outbox::Id,
     rate::{Size, Tokens},
     target::{Batch, Class, Contract, Rounds, Target, Verdict},
+    versions::Versions,
 };
 
 /// How long a change waits for the next one: the thumbnails of one upload come within it.
@@ -120,7 +121,19 @@ impl Lane {
     /// A target is to be purged; `twice`: because it changed, so that it takes the rounds of the contract. Gives the records
     /// that this one makes superfluous.
     pub fn add(&mut self, target: Target, id: Option<Id>, twice: bool, now: Instant) -> Vec<Id> {
-        let waiting = Waiting { target, ids: id.into_iter().collect(), since: now, twice };
+        self.add_versions(target, Versions::default(), id, twice, now)
+    }
+
+    /// The same of an object, with the versions that edges may have of it.
+    pub fn add_versions(
+        &mut self,
+        target: Target,
+        versions: Versions,
+        id: Option<Id>,
+        twice: bool,
+        now: Instant,
+    ) -> Vec<Id> {
+        let waiting = Waiting { target, versions, ids: id.into_iter().collect(), since: now, twice };
         match self.contract.rounds {
             Rounds::Late(after) if twice => self.settling.push(waiting, now + after),
             _ => self.enqueue(waiting, now),
@@ -183,6 +196,9 @@ impl Lane {
             Verdict::Done => {
                 (self.failures, self.rest, self.paused) = (0, None, None);
                 self.tally.items += batch.size.items as u64;
+                self.tally.done += batch.members.len() as u64;
+                let took = |member: &Waiting| now.saturating_duration_since(member.since);
+                self.tally.latency = batch.members.iter().map(took).fold(self.tally.latency, Duration::saturating_add);
                 self.tally.paid += if self.contract.budget.is_some() { batch.size.items as u64 } else { 0 };
                 return self.purged(batch, now);
             }
@@ -259,7 +275,8 @@ impl Lane {
     fn batch(&mut self, class: Class, members: Vec<Waiting>) -> Batch {
         let number = self.next;
         self.next += 1;
-        let items = members.iter().map(|member| self.contract.weight(&member.target).items).sum::<usize>();
+        let items =
+            members.iter().map(|member| self.contract.weight(&member.target, &member.versions).items).sum::<usize>();
         let size = Size { requests: items.div_ceil(self.contract.most(class).max(1)), items };
         Batch { number, class, size, members }
     }
@@ -275,7 +292,7 @@ impl Lane {
             let since = members.iter().map(|member| member.since).min();
             let twice = members.iter().any(|member| member.twice);
             let Some(since) = since else { return };
-            self.queue.push(Waiting { target: Target::Below(dir), ids, since, twice });
+            self.queue.push(Waiting { target: Target::Below(dir), versions: Versions::default(), ids, since, twice });
             self.ripe = self.ripe.max(self.queue.last());
         }
     }

@@ -15,3 +15,4 @@ pub mod setup;
 pub mod target;
 pub mod urls;
 pub mod vendor;
+pub mod versions;

@@ -6,8 +6,12 @@
 //!
 //! ```text
 //! SUM ID KEY      KEY may be about to change; a line feed in it is `\n`, a backslash `\\`
+//! SUM ID:V,V      edges may have it under these versions in its URL
+//! SUM ID!V,V      the same, and it is known what came of the change: the version that the bucket has now is among them
 //! SUM ID          it is purged, or did not change
 //! ```
+//!
+//! Lines with versions have no space after their number: older programs take them for torn, and purge the key without.
 
 mod segment;
 
@@ -21,6 +25,7 @@ use std::{
 
 use segment::{Line, Segment, text};
 
+use super::versions::{MOST, Versions};
 use crate::error::{Error, Result};
 
 /// Bytes after which a segment is followed by the next: some 10,000 keys, which is also what is read at once.
@@ -34,6 +39,8 @@ pub type Id = u64;
 pub struct Due {
     pub id: Id,
     pub key: Arc<str>,
+    /// Unsure unless [`Outbox::settle`] has said what came of it.
+    pub versions: Versions,
 }
 
 /// The outbox of one mount.
@@ -79,11 +86,20 @@ impl Outbox {
     /// Notes that `keys` may be about to change. Gives the first of their numbers, which follow each other. They survive
     /// the end of the process, and after [`Self::sync`] that of the host. On failure none of them counts.
     pub fn note(&self, keys: &[Arc<str>]) -> Result<Id> {
+        self.note_versions(keys, &[])
+    }
+
+    /// The same of keys of which edges may have these versions; of those beyond the end of `versions` there are none.
+    pub fn note_versions(&self, keys: &[Arc<str>], versions: &[Versions]) -> Result<Id> {
         let mut state = self.state();
         let first = state.next;
         let mut lines = String::new();
         for (id, key) in (first..).zip(keys) {
             lines.push_str(&text(&Line::Due(id, key)));
+        }
+        for (id, versions) in (first..).zip(versions).filter(|(_, versions)| !versions.tokens(MOST).is_empty()) {
+            // Of a change that is not settled nobody knows yet.
+            lines.push_str(&text(&Line::Versions(id, versions.clone().unsure())));
         }
         if state.current().bytes >= SEGMENT {
             self.turn(&mut state)?;
@@ -117,6 +133,16 @@ impl Outbox {
         done?;
         *synced = last;
         Ok(())
+    }
+
+    /// What came of a change is known, and with it the versions. A loss of this costs a request to the bucket, so nobody
+    /// waits for the disk.
+    pub fn settle(&self, id: Id, versions: &Versions) {
+        let mut state = self.state();
+        let Some(segment) = state.segments.values_mut().rev().find(|segment| segment.holds(id)) else { return };
+        if let Err(err) = segment.append(&text(&Line::Versions(id, versions.clone()))) {
+            log::debug!("{}: {err}", segment.path.display());
+        }
     }
 
     /// Nothing is to be done for these any more. A loss of this costs a purge, so nobody waits for the disk.

@@ -1,6 +1,7 @@
 //! The purges of one mount: who is told of changes, what is on the disk, and what the lanes have of it.
 
 mod announced;
+mod paying;
 
 use std::{
     collections::HashSet,
@@ -23,6 +24,7 @@ use super::{
     paid::Paid,
     target::{Target, Verdict},
     vendor::{Common, Vendor},
+    versions::{Seen, Versions},
 };
 use crate::{clock, cost::day::Day, model::key::Key};
 
@@ -54,6 +56,8 @@ pub struct Purger {
     /// The directory of the bucket that is mounted; ends in a slash or is empty.
     root: Arc<str>,
     state: Mutex<State>,
+    /// Versions of objects; `None`: no edge has any in its URLs.
+    seen: Option<Mutex<Seen>>,
     /// Somebody has something for the lanes.
     pub(super) poke: Notify,
     /// A vendor answered.
@@ -97,11 +101,13 @@ impl Purger {
         let state = Mutex::new(State { engine, paid, noted: HashSet::new(), behind: Some(0) });
         let (poke, news) = (Notify::new(), Notify::new());
         let root = Arc::from(root);
+        let versioned = stations.iter().any(|station| station.common.urls.are_versioned());
         let purger = Self {
             outbox,
             stations,
             root,
             state,
+            seen: versioned.then(Mutex::default),
             poke,
             news,
             sync: AtomicBool::new(false),
@@ -110,22 +116,6 @@ impl Purger {
         };
         purger.count(&mut purger.state(), |_| Some(0));
         Ok(Arc::new(purger))
-    }
-
-    /// Adds what lanes paid for to the sums of the month, and tells them those. It waits for no other process: a lane of
-    /// which the sum is not known rests for a moment.
-    fn count(&self, state: &mut State, more: impl Fn(usize) -> Option<u64>) {
-        for (n, station) in self.stations.iter().enumerate() {
-            let Some(account) = station.vendor.account() else { continue };
-            let owed = state.paid.owes(&account);
-            let Some(items) = more(n).or_else(|| owed.then_some(0)) else { continue };
-            match state.paid.add(&account, items) {
-                Ok(Some(sum)) => state.engine.lanes_mut()[n].set_paid(sum),
-                Ok(None) => state.engine.lanes_mut()[n].rest_until(clock::now() + PAID_RETRY),
-                Err(err) if items > 0 || owed => log::warn!("{account}: what is paid for is not kept: {err}"),
-                Err(err) => log::debug!("{account}: what others paid for is not known: {err}"),
-            }
-        }
     }
 
     pub fn stations(&self) -> &[Station] {
@@ -137,13 +127,15 @@ impl Purger {
         let other = Outbox::open(dir)?;
         let (mut after, mut count) = (0, 0);
         while let Some((number, dues)) = other.pending(after)? {
-            let keys: Vec<_> = dues.iter().map(|due| Arc::clone(&due.key)).collect();
-            let taken = self.note(keys);
+            let ids: Vec<_> = dues.iter().map(|due| due.id).collect();
+            let (keys, versions) = dues.into_iter().map(|due| (due.key, due.versions)).unzip();
+            let taken = self.note(keys, versions);
             let last =
                 taken.ids().last().ok_or_else(|| io::Error::other("the outbox of the mount cannot be written"))?;
             self.outbox.sync(last).await.map_err(io::Error::other)?;
-            count += dues.len() as u64;
-            other.done(&dues.iter().map(|due| due.id).collect::<Vec<_>>());
+            taken.pass();
+            count += ids.len() as u64;
+            other.done(&ids);
             after = number;
         }
         Ok(count)
@@ -154,30 +146,37 @@ impl Purger {
         below.is_some_and(|path| !path.is_empty() && !path.ends_with('/') && !path.starts_with(CONTROL))
     }
 
-    fn note(self: &Arc<Self>, keys: Vec<Arc<str>>) -> Announced {
+    /// One version set for each key.
+    fn note(self: &Arc<Self>, keys: Vec<Arc<str>>, versions: Vec<Versions>) -> Announced {
         // Nobody may find the records on the disk before it is known that they are under way.
         let mut state = self.state();
-        let first = match self.outbox.note(&keys) {
+        let first = match self.outbox.note_versions(&keys, &versions) {
             Ok(first) => Some(first),
             Err(err) => {
                 log::error!("purges are not kept over the end of this process: {err}");
                 None
             }
         };
-        let announced = Announced { purger: Arc::clone(self), first, keys };
+        let announced = Announced { purger: Arc::clone(self), first, keys, versions };
         state.noted.extend(announced.ids());
         announced
     }
 
-    /// What was announced as `id` came to an end; perhaps nothing happened.
-    fn settled(&self, id: Option<Id>, key: &Arc<str>, happened: bool) {
+    /// What was announced as `id` came to an end, with the versions that edges may have now; `None`: nothing happened.
+    fn settled(&self, id: Option<Id>, key: &Arc<str>, versions: Option<Versions>) {
         let mut state = self.state();
         if let Some(id) = id {
             state.noted.remove(&id);
         }
-        if !happened {
+        let Some(versions) = versions else {
             self.outbox.done(id.as_slice());
             return;
+        };
+        if let Some(id) = id
+            && self.seen.is_some()
+            && !versions.unsure
+        {
+            self.outbox.settle(id, &versions);
         }
         // Once something waits on the disk, all that is younger waits behind it.
         if id.is_some() && (state.behind.is_some() || state.engine.is_full()) {
@@ -185,7 +184,7 @@ impl Purger {
             state.behind = Some(state.behind.map_or(before, |behind| behind.min(before)));
             return;
         }
-        let done = state.engine.changed(id, key, clock::now());
+        let done = state.engine.changed(id, key, &versions, clock::now());
         self.outbox.done(&done);
     }
 
@@ -211,7 +210,10 @@ impl Purger {
             let now = clock::now();
             for due in dues {
                 if !noted.contains(&due.id) && !engine.knows(due.id) {
-                    let done = engine.changed(Some(due.id), &due.key, now);
+                    if let Some(mut seen) = self.seen() {
+                        seen.recall(&due.key, &due.versions);
+                    }
+                    let done = engine.changed(Some(due.id), &due.key, &due.versions, now);
                     self.outbox.done(&done);
                 }
             }
@@ -265,7 +267,10 @@ impl Purger {
     pub fn ask(&self, targets: &[Target]) {
         let mut state = self.state();
         for target in targets {
-            state.engine.asked(target, clock::now());
+            // Somebody else may have written it.
+            let mut versions = self.versions_of(target);
+            versions.unsure = self.seen.is_some();
+            state.engine.asked(target, &versions, clock::now());
         }
         drop(state);
         self.poke.notify_one();

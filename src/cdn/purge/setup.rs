@@ -18,6 +18,7 @@ use super::{
         keycdn::KeyCdn,
         webhook::Webhook,
     },
+    versions,
 };
 use crate::{
     cdn::url::{Base, Family, Mapper},
@@ -29,6 +30,8 @@ use crate::{
 const COLLAPSE_AT: usize = 50;
 /// The same where a directory costs as much as one of them.
 const COLLAPSE_PAID: usize = 10;
+/// Versions of an object that are purged with it where each is paid for: the one before a change, and the one after it.
+const VERSIONS_PAID: usize = 2;
 /// A fetch that was under way while an object was replaced has ended by then.
 const REPURGE_AFTER: u64 = 5;
 
@@ -54,8 +57,12 @@ pub struct Planned {
 /// of the mount. An error is one line.
 pub fn stations(cdns: &[Cdn], prefix: &Prefix, public: &Mapper) -> Result<Vec<Planned>, String> {
     let mut all = Vec::new();
-    for cdn in cdns.iter().filter(|cdn| !is_deaf(&cdn.vendor)) {
+    for cdn in cdns {
         let wrong = |why: String| format!("cdn {}: {why}", cdn.vendor);
+        if is_deaf(&cdn.vendor) {
+            only_urls(cdn).map_err(wrong)?;
+            continue;
+        }
         let place = cdn.place().map_err(|err| wrong(err.to_string()))?;
         let common = common(cdn, prefix, public).map_err(wrong)?;
         let vendors = vendors(cdn, &place).map_err(wrong)?;
@@ -65,6 +72,16 @@ pub fn stations(cdns: &[Cdn], prefix: &Prefix, public: &Mapper) -> Result<Vec<Pl
         }
     }
     Ok(all)
+}
+
+/// Refuses what a table says of purges, where there are none.
+fn only_urls(cdn: &Cdn) -> Result<(), String> {
+    refuse(cdn, &[])?;
+    let rest = Cdn { vendor: cdn.vendor.clone(), base: cdn.base.clone(), site: cdn.site.clone(), ..Cdn::default() };
+    if *cdn == rest {
+        return Ok(());
+    }
+    Err("it is told nothing of what changes, so its table has vendor, base and site alone".to_owned())
 }
 
 fn is_deaf(vendor: &str) -> bool {
@@ -79,6 +96,17 @@ pub fn deaf(cdns: &[Cdn]) -> Vec<String> {
             format!("{name} is not told what changes: {why}. Use versioned URLs (originfs url --versioned)")
         })
         .collect()
+}
+
+/// What is before keys and paths at the vendors that cannot be told what changes. A table that says no URLs is about
+/// `public`, those of the mount.
+pub fn bases_of_deaf(cdns: &[Cdn], public: &Mapper) -> Result<Vec<Base>, String> {
+    let tables: Vec<&Cdn> = cdns.iter().filter(|cdn| is_deaf(&cdn.vendor)).collect();
+    let mut all = bases(&tables)?;
+    if tables.iter().any(|cdn| cdn.base.0.is_empty() && cdn.site.0.is_empty()) {
+        all.extend(public.bases().iter().cloned());
+    }
+    Ok(all)
 }
 
 /// The URLs before keys and paths that tables say.
@@ -120,9 +148,17 @@ fn common(cdn: &Cdn, prefix: &Prefix, public: &Mapper) -> Result<Common, String>
                 .to_owned(),
         );
     }
+    // Cloudflare has the scheme in its key; a site that answers http with a redirect loses nothing by it.
+    let schemes = cdn.schemes.unwrap_or(cdn.vendor == "cloudflare");
+    let versions = match (cdn.versions.unwrap_or(true), cdn.queries) {
+        // A prefix or a star takes them along.
+        (false, _) | (_, true) => 0,
+        _ if cdn.vendor == "cloudfront" => VERSIONS_PAID,
+        _ => versions::MOST,
+    };
     let repurge_after = Some(cdn.repurge_after.unwrap_or(REPURGE_AFTER)).filter(|seconds| *seconds > 0);
     Ok(Common {
-        urls: Urls::new(Mapper::new(prefix.clone(), bases), cdn.schemes),
+        urls: Urls::new(Mapper::new(prefix.clone(), bases), schemes).versioned(versions),
         root: Arc::from(prefix.as_str()),
         hosts: cdn.hosts.unwrap_or(1),
         collapse_at: cdn.collapse_at.unwrap_or(if cdn.vendor == "cloudfront" { COLLAPSE_PAID } else { COLLAPSE_AT }),
@@ -280,7 +316,7 @@ fn refuse(cdn: &Cdn, used: &[&str]) -> Result<(), String> {
         ("api", cdn.api.is_some()),
         ("origins", !cdn.origins.0.is_empty()),
         ("queries", cdn.queries),
-        ("schemes", cdn.schemes),
+        ("schemes", cdn.schemes.is_some()),
         ("hosts", cdn.hosts.is_some()),
         ("network", cdn.network.is_some()),
         ("action", cdn.action.is_some()),
@@ -293,96 +329,4 @@ fn refuse(cdn: &Cdn, used: &[&str]) -> Result<(), String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{cdn::purge::target::Rounds, config::file::File};
-
-    fn planned(text: &str, public: Vec<Base>) -> Result<Vec<Planned>, String> {
-        let file = File::parse(text).map_err(|err| err.to_string())?;
-        let prefix = Prefix::parse("site").unwrap();
-        stations(&file.cdn, &prefix, &Mapper::new(prefix.clone(), public))
-    }
-
-    fn plan(text: &str) -> Result<Vec<String>, String> {
-        Ok(planned(text, Vec::new())?.into_iter().map(|planned| planned.station.name).collect())
-    }
-
-    #[test]
-    fn a_table_without_urls_is_about_those_of_the_mount() {
-        let public = || {
-            vec![
-                Base::parse("https://cdn.example", Family::Cdn).unwrap(),
-                Base::parse("https://www.example/images", Family::Site).unwrap(),
-            ]
-        };
-        let text = "[[cdn]]\nvendor = 'http'\nedges = 'http://10.0.0.1'\n";
-        let all = planned(text, public()).unwrap();
-        assert_eq!(
-            all[0].station.common.urls.of("site/a"),
-            ["https://cdn.example/site/a", "https://www.example/images/a"]
-        );
-        // One that says any has those alone.
-        let all = planned(&format!("{text}base = 'https://other.example'\n"), public()).unwrap();
-        assert_eq!(all[0].station.common.urls.of("site/a"), ["https://other.example/site/a"]);
-    }
-
-    #[test]
-    fn each_edge_is_a_station() {
-        let text = "[[cdn]]\nvendor = 'http'\nsite = 'https://a.example/images'\nedges = ['http://10.0.0.1', 'http://10.0.0.2:6081/']\nbelow = 'ban'\n[[cdn]]\nvendor = 'cloudflare'\nbase = 'https://cdn.example'\nzone = 'abc'\ntoken_env = 'TOKEN'\n";
-        assert_eq!(plan(text).unwrap(), ["http 10.0.0.1", "http 10.0.0.2:6081", "cloudflare"]);
-    }
-
-    #[test]
-    fn where_purges_are_paid_for_a_budget_is_kept_and_directories_come_sooner() {
-        let text =
-            "[[cdn]]\nvendor = 'cloudfront'\nbase = 'https://a.example'\nzone = 'E1'\ntoken_env = 'T'\nhosts = 4\n";
-        let contract = |more: &str| {
-            let Station { vendor, common, .. } =
-                planned(&format!("{text}{more}"), Vec::new()).unwrap().remove(0).station;
-            vendor.contract(&common)
-        };
-        let usual = contract("");
-        assert_eq!(
-            (usual.budget, usual.collapse_at, usual.rounds),
-            (Some(250), 10, Rounds::Late(Duration::from_secs(5)))
-        );
-        let own = contract("budget = 8000\ncollapse_at = 3\n");
-        assert_eq!((own.budget, own.collapse_at), (Some(2000), 3));
-        assert_eq!(contract("repurge_after = 0\n").rounds, Rounds::Once);
-    }
-
-    #[test]
-    fn a_vendor_that_cannot_be_told_is_named_and_no_station() {
-        let text = "[[cdn]]\nvendor = 'vultr'\nbase = 'https://a.example'\n";
-        assert_eq!(plan(text).unwrap(), [""; 0]);
-        let told = deaf(&File::parse(text).unwrap().cdn);
-        assert!(told.len() == 1 && told[0].starts_with("vultr") && told[0].contains("versioned URLs"), "{told:?}");
-    }
-
-    #[test]
-    fn what_makes_no_sense_is_named() {
-        let base = "base = 'https://a.example'";
-        for (text, part) in [
-            ("vendor = 'http'\nedges = 'http://a'".to_owned(), "expected cdn_url="),
-            (format!("vendor = 'http'\n{base}"), "expected edges"),
-            (format!("vendor = 'http'\n{base}\nedges = 'http://a'\nzone = 'x'"), "zone: means nothing"),
-            (format!("vendor = 'cloudflare'\n{base}\nzone = 'a/b'\ntoken_env = 'T'"), "zone: expected"),
-            (format!("vendor = 'cloudflare'\n{base}\nzone = 'a'"), "expected token_file"),
-            (format!("vendor = 'akamia'\n{base}"), "unknown vendor"),
-            (format!("vendor = 'cloudfront'\n{base}\ntoken_env = 'T'"), "zone: expected"),
-            (format!("vendor = 'cloudfront'\n{base}\nzone = 'E1'"), "expected token_file"),
-            (format!("vendor = 'cloudfront'\n{base}\nzone = 'E1'\norigins = 'https://a'"), "origins: means nothing"),
-            (format!("vendor = 'cloudflare'\n{base}\nzone = 'a'\nbudget = 5"), "budget: means nothing"),
-            (format!("vendor = 'akamai'\n{base}\nnetwork = 'test'"), "network: expected"),
-            (format!("vendor = 'akamai'\n{base}\naction = 'drop'"), "action: expected"),
-            (format!("vendor = 'fastly'\n{base}\naction = 'drop'"), "action: expected"),
-            (format!("vendor = 'akamai'\n{base}\nzone = 'x'\ntoken_env = 'T'"), "expected a CP code"),
-            (format!("vendor = 'akamai'\n{base}"), "expected token_file"),
-            (format!("vendor = 'command'\n{base}\ncommand = 'purge'"), "expected command"),
-            (format!("vendor = 'webhook'\n{base}\napi = 'http://a'\ncommand = '/purge'"), "command: means nothing"),
-        ] {
-            let err = plan(&format!("[[cdn]]\n{text}\n")).unwrap_err();
-            assert!(err.contains(part), "{err}");
-        }
-    }
-}
+mod tests;

@@ -7,6 +7,7 @@ use super::{
     outbox::Id,
     rate::{Rate, Size},
     urls::Urls,
+    versions::Versions,
 };
 
 /// Something that edges are to forget. Keys and prefixes are those of the bucket.
@@ -142,7 +143,7 @@ impl Contract {
         }
     }
 
-    pub fn weight(&self, target: &Target) -> Weight {
+    pub fn weight(&self, target: &Target, versions: &Versions) -> Weight {
         /// Quotes, commas and a header: what an item has around it.
         const AROUND: usize = 64;
         let of = |items: usize, urls: &[String]| {
@@ -150,7 +151,7 @@ impl Contract {
             Weight { items: urls.len() * items, bytes: bytes * items }
         };
         match target {
-            Target::Object(key) => of(self.variants, &self.urls.of(key)),
+            Target::Object(key) => of(self.variants, &self.urls.expected(key, versions)),
             Target::Below(dir) => of(1, &self.urls.below(dir)),
             Target::Tag(tag) => Weight { items: 1, bytes: tag.len() + AROUND },
             Target::Everything => Weight { items: 1, bytes: AROUND },
@@ -179,6 +180,11 @@ impl Batch {
 
     pub fn targets(&self) -> impl Iterator<Item = &Target> {
         self.members.iter().map(|member| &member.target)
+    }
+
+    /// With the versions that objects have had.
+    pub fn items(&self) -> impl Iterator<Item = (&Target, &Versions)> {
+        self.members.iter().map(|member| (&member.target, &member.versions))
     }
 }
 

@@ -2,7 +2,11 @@
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
-use crate::{cdn::url::Mapper, model::key::Key};
+use super::versions::Versions;
+use crate::{
+    cdn::url::{Mapper, Token},
+    model::key::Key,
+};
 
 /// Of what is encoded already: no percent sign.
 const UNSAFE: &AsciiSet = &CONTROLS
@@ -42,11 +46,24 @@ pub struct Urls {
     form: Form,
     /// An edge keeps http and https apart.
     schemes: bool,
+    /// So many versions of an object are purged with it.
+    versions: usize,
 }
 
 impl Urls {
     pub fn new(mapper: Mapper, schemes: bool) -> Self {
-        Self { mapper, form: Form::Whole, schemes }
+        Self { mapper, form: Form::Whole, schemes, versions: 0 }
+    }
+
+    /// With the URLs of so many versions of an object, the youngest.
+    #[must_use]
+    pub fn versioned(self, versions: usize) -> Self {
+        Self { versions, ..self }
+    }
+
+    /// Whether it matters which versions an object has had.
+    pub fn are_versioned(&self) -> bool {
+        self.versions > 0
     }
 
     /// The same in another form.
@@ -55,9 +72,24 @@ impl Urls {
         Self { form, ..self.clone() }
     }
 
-    /// The URLs of an object.
+    /// The URLs of an object, whatever its version.
     pub fn of(&self, key: &str) -> Vec<String> {
         self.forms(self.mapper.all(&Key::new(key), &[]))
+    }
+
+    /// The same, and those of its versions.
+    pub fn all(&self, key: &str, versions: &Versions) -> Vec<String> {
+        self.forms(self.mapper.all(&Key::new(key), versions.tokens(self.versions)))
+    }
+
+    /// As [`Self::all`] will give them when it is known which version the bucket has: as many, and none shorter.
+    pub fn expected(&self, key: &str, versions: &Versions) -> Vec<String> {
+        if !versions.unsure || !self.are_versioned() {
+            return self.all(key, versions);
+        }
+        let mut expected = versions.clone();
+        expected.add(Token::placeholder());
+        self.all(key, &expected)
     }
 
     /// What all URLs below a directory begin with; they end in a slash.

@@ -96,12 +96,14 @@ fn request(rules: &Rules) -> String {
     )
 }
 
+/// It runs for each answer to a visitor, kept or not: what shows by its ETag not to be the version that its URL names, and
+/// so was kept while another one was in the bucket, is not marked as unchanging.
 fn response(rules: &Rules) -> String {
     let browser = rules.wishes.browser.map_or_else(String::new, |seconds| {
         format!("  else if (fine) headers['cache-control'] = {{ value: 'public, max-age={seconds}' }};\n")
     });
     format!(
-        "function handler(event) {{\n  var headers = event.response.headers, v = event.request.querystring.v;\n  var said = headers['cache-control'] ? headers['cache-control'].value : '';\n  var fine = event.response.statusCode < 300 && !/private|no-store|no-cache/i.test(said);\n  if (fine && v && /^{TOKEN}$/.test(v.value)) headers['cache-control'] = {{ value: '{IMMUTABLE}' }};\n{browser}  if (/[.](?:{})$/i.test(event.request.uri)) headers['content-security-policy'] = {{ value: \"{SANDBOX}\" }};\n  return event.response;\n}}\n",
+        "function handler(event) {{\n  var headers = event.response.headers, v = event.request.querystring.v;\n  var said = headers['cache-control'] ? headers['cache-control'].value : '';\n  var etag = headers.etag ? headers.etag.value.replace(/^W\\//, '') : '';\n  var other = v && /^\"[0-9a-f]{{32}}\"$/.test(etag) && etag.slice(1, 13) !== v.value;\n  var fine = event.response.statusCode < 300 && !other && !/private|no-store|no-cache/i.test(said);\n  if (fine && v && /^{TOKEN}$/.test(v.value)) headers['cache-control'] = {{ value: '{IMMUTABLE}' }};\n{browser}  if (/[.](?:{})$/i.test(event.request.uri)) headers['content-security-policy'] = {{ value: \"{SANDBOX}\" }};\n  return event.response;\n}}\n",
         active().join("|")
     )
 }

@@ -64,7 +64,11 @@ fn prometheus_reads_what_a_mount_does_and_what_is_purged() {
         format!("originfs_requests_total{at},operation=\"PutObject\"}} 1\n"),
         format!("originfs_sent_bytes_total{at}}} 5\n"),
         format!("originfs_cdn_purges_pending{at}}} 0\n"),
-        format!("originfs_cdn_purge_items_total{at},vendor=\"http {edge}\",table=\"1\"}} 1\n"),
+        // The plain URL, and that with its version.
+        format!("originfs_cdn_purge_items_total{at},vendor=\"http {edge}\",table=\"1\"}} 2\n"),
+        format!("originfs_cdn_purge_done_total{at},vendor=\"http {edge}\",table=\"1\"}} 1\n"),
+        // It waits for others for a quarter of a second at least.
+        format!("originfs_cdn_purge_latency_seconds_total{at},vendor=\"http {edge}\",table=\"1\"}} "),
     ] {
         assert!(text.contains(&expect), "{expect} is not in {text}");
     }

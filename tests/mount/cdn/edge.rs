@@ -16,7 +16,7 @@ use std::{
 pub(super) use cloudflare::TagRule;
 pub(super) use kept::{Habits, Variant};
 use kept::{Kept, Look};
-use originfs::clock;
+use originfs::{cdn::url::Token, clock, model::version::ETag};
 
 use super::{keyed, signed};
 use crate::harness::eventually;
@@ -36,9 +36,17 @@ const LOG_MAX: usize = 10_000;
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Answer {
     pub(super) status: u16,
+    pub(super) etag: String,
     pub(super) body: Vec<u8>,
     /// Of an object: `x-amz-meta-cache-tag` as the bucket sends it.
     pub(super) tags: String,
+}
+
+impl Answer {
+    /// The version in the URL of what it has, if it has something.
+    pub(super) fn token(&self) -> Option<Token> {
+        (!self.etag.is_empty()).then(|| Token::of_etag(&ETag::new(&self.etag)))
+    }
 }
 
 /// What a vendor does instead of working.
@@ -141,26 +149,35 @@ impl Edge {
         std::mem::take(&mut self.state().calls)
     }
 
-    /// What a visitor gets, from a page of `origin`.
-    pub(super) fn get(&self, target: &str, origin: &str) -> Answer {
-        let variant = (target.to_owned(), origin.to_owned());
-        let look = self.state().kept.look(&variant, clock::now());
+    /// What a visitor gets by a scheme, from a page of `origin`, and for how long the edge has had it; `None`: the bucket
+    /// was asked for it.
+    pub(super) fn look(&self, scheme: &'static str, target: &str, origin: &str) -> (Answer, Option<Duration>) {
+        let variant = Variant { scheme, target: target.to_owned(), origin: origin.to_owned() };
+        let now = clock::now();
+        let mut state = self.state();
+        let look = state.kept.look(&variant, now);
+        let age = state.kept.since(&variant).map(|since| now.saturating_duration_since(since));
+        drop(state);
         match look {
-            Look::Shown(answer) => answer,
+            Look::Shown(answer) => (answer, age),
             Look::Ask(Some(answer)) => {
                 let edge = self.clone();
                 thread::spawn(move || edge.fetch(variant));
-                answer
+                (answer, age)
             }
-            Look::Ask(None) => self.fetch(variant),
+            Look::Ask(None) => (self.fetch(variant), None),
         }
+    }
+
+    /// What the bucket has at a path now.
+    pub(super) fn behind(&self, path: &str) -> Answer {
+        fetch(&format!("{}{path}", self.0.origin)).unwrap()
     }
 
     /// Asks the bucket. What it said may be old already when it is kept.
     fn fetch(&self, variant: Variant) -> Answer {
         let begun = clock::now();
-        let path = variant.0.split('?').next().unwrap_or_default();
-        let answer = fetch(&format!("{}{path}", self.0.origin)).unwrap();
+        let answer = self.behind(variant.target.split('?').next().unwrap_or_default());
         let lag = self.state().kept.lag(&self.0.habits);
         let (edge, kept) = (self.clone(), answer.clone());
         let keep = move || edge.state().kept.put(variant, &kept, begun, clock::now(), &edge.0.habits);
@@ -196,9 +213,10 @@ impl Edge {
             let (status, head, body) = match (broken, asked.method.as_str()) {
                 (_, "GET" | "HEAD") if !is_call => {
                     let origin = asked.headers.get("origin").cloned().unwrap_or_default();
-                    let answer = self.get(&asked.target, &origin);
+                    let (answer, age) = self.look("http", &asked.target, &origin);
+                    let age = age.map_or_else(String::new, |age| format!("age: {}\r\n", age.as_secs()));
                     let body = if asked.method == "HEAD" { Vec::new() } else { answer.body };
-                    (answer.status, String::new(), body)
+                    (answer.status, format!("etag: {}\r\n{age}", answer.etag), body)
                 }
                 (Some(Broken::Fails), _) => (500, String::new(), b"try again".to_vec()),
                 (Some(Broken::Busy), _) => (429, "retry-after: 1\r\n".to_owned(), b"slower".to_vec()),
@@ -228,8 +246,8 @@ impl Edge {
     fn purge(&self, asked: &Asked) -> (u16, String, Vec<u8>) {
         let mut state = self.state();
         let gone = match asked.target.strip_suffix('*') {
-            Some(start) => state.kept.forget(|(target, _)| target.starts_with(start)),
-            None => state.kept.forget(|(target, _)| *target == asked.target),
+            Some(start) => state.kept.forget(|variant| variant.target.starts_with(start)),
+            None => state.kept.forget(|variant| variant.target == asked.target),
         };
         state.note(format!("PURGE {}", asked.target));
         (if gone { 200 } else { 412 }, String::new(), Vec::new())
@@ -255,7 +273,7 @@ impl State {
 
     /// All variants of what has one of these paths, with their queries.
     pub(super) fn forget(&mut self, gone: impl Fn(&str) -> bool) {
-        self.kept.forget(|(target, _)| gone(target));
+        self.kept.forget(|variant| gone(&variant.target));
     }
 }
 
@@ -278,9 +296,16 @@ pub(super) fn fetch(url: &str) -> io::Result<Answer> {
     let end = raw.windows(4).position(|bytes| bytes == b"\r\n\r\n").ok_or(io::ErrorKind::UnexpectedEof)?;
     let head = String::from_utf8_lossy(&raw[..end]).into_owned();
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or(io::ErrorKind::InvalidData)?;
-    let header = |line: &str| line.to_ascii_lowercase().strip_prefix("x-amz-meta-cache-tag:").map(str::to_owned);
-    let tags = head.lines().find_map(header).unwrap_or_default().trim().to_owned();
-    Ok(Answer { status, body: if status == 200 { raw.split_off(end + 4) } else { Vec::new() }, tags })
+    let header = |wanted: &str| {
+        let lines = head.lines().filter_map(|line| line.split_once(": "));
+        let found = lines
+            .filter(|(name, _)| name.eq_ignore_ascii_case(wanted))
+            .map(|(_, value)| value.trim().to_owned())
+            .next();
+        found.filter(|_| status == 200).unwrap_or_default()
+    };
+    let (etag, tags) = (header("etag"), header("x-amz-meta-cache-tag"));
+    Ok(Answer { status, etag, body: if status == 200 { raw.split_off(end + 4) } else { Vec::new() }, tags })
 }
 
 pub(super) fn read(from: &mut BufReader<TcpStream>) -> io::Result<Option<Asked>> {

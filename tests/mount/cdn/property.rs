@@ -18,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-use fleet::{BY_PREFIX, BY_URL, Fleet, Host, OWN, PAID, Vendor};
+use fleet::{BY_PREFIX, BY_URL, Fleet, Host, OWN, PAID, VERSION, Vendor};
 
 use super::edge::Broken;
 use crate::harness::{eventually, noise, store};
@@ -154,11 +154,20 @@ fn visitors(fleet: &Fleet, plan: &Plan, seed: u64, looks: &Arc<AtomicUsize>) -> 
             while !ends.load(Ordering::Relaxed) {
                 let mut dice = Dice::new(seed + round, HOSTS + n, 2);
                 let name = dice.name();
+                let page = edge.behind(&format!("/{name}"));
+                let version = page.token().map_or_else(String::new, |token| token.to_string());
                 for (query, origin) in
                     vendor.queries.iter().flat_map(|query| vendor.origins.iter().map(move |origin| (query, origin)))
                 {
-                    edge.get(&format!("/{name}{query}"), origin);
-                    looks.fetch_add(1, Ordering::Relaxed);
+                    // A page names no version of what is not there.
+                    if *query == VERSION && version.is_empty() {
+                        continue;
+                    }
+                    let target = format!("/{name}{}", query.replace("VERSION", &version));
+                    for scheme in ["http", "https"] {
+                        edge.look(scheme, &target, origin);
+                        looks.fetch_add(1, Ordering::Relaxed);
+                    }
                 }
                 round += 1;
                 // The machine is for others, too.

@@ -103,7 +103,7 @@ fn a_tag_is_purged_where_the_rule_is() {
     let mount = bucket.mount_with(&format!("freshness=strict,config={}", dir.join("site.toml").display()));
     fs::create_dir_all(mount.path("2026/11")).unwrap();
     let names = ["a.jpg", "2026/11/b.jpg"];
-    let seen = || names.map(|name| String::from_utf8(edge.get(&format!("/{name}"), "").body).unwrap());
+    let seen = || names.map(|name| String::from_utf8(edge.look("http", &format!("/{name}"), "").0.body).unwrap());
     let write = |content: &str| {
         for name in names {
             mount.write(name, content);
@@ -251,7 +251,7 @@ fn nginx_and_varnish_take_the_recipes_of_the_page() {
 }
 
 /// What the functions for `CloudFront` do, run by Node.
-const FUNCTIONS: &str = r"
+const FUNCTIONS: &str = r#"
 const fs = require('fs'), assert = require('assert');
 const of = (part) => new Function(JSON.parse(fs.readFileSync(process.argv[2])).Resources[part].Properties.FunctionCode + ';return handler;')();
 const request = of('Request'), response = of('Response');
@@ -266,9 +266,15 @@ assert.match(said('/a.png', '0123456789ab', {})['cache-control'].value, /immutab
 assert.equal(said('/a.png', 'nothing', {})['cache-control'], undefined);
 assert.equal(said('/a.png', '0123456789ab', { 'cache-control': { value: 'private' } })['cache-control'].value, 'private');
 assert.equal(said('/a.png', '0123456789ab', {}, 404)['cache-control'], undefined);
+const etag = (value) => ({ etag: { value }, 'cache-control': { value: 'max-age=5' } });
+const own = '"0123456789ab' + 'c'.repeat(20) + '"', other = '"' + 'c'.repeat(32) + '"';
+for (const is of [own, 'W/' + own, '"an-etag-of-another-kind"'])
+    assert.match(said('/a.png', '0123456789ab', etag(is))['cache-control'].value, /immutable/, is);
+for (const is of [other, 'W/' + other])
+    assert.equal(said('/a.png', '0123456789ab', etag(is))['cache-control'].value, 'max-age=5', is);
 assert.match(said('/a.SVG', '', {})['content-security-policy'].value, /sandbox/);
 assert.equal(said('/a.png', '', {})['content-security-policy'], undefined);
-";
+"#;
 
 #[test]
 fn functions_of_cloudfront_refuse_what_is_private() {

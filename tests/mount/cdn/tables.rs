@@ -89,7 +89,7 @@ fn the_tables_of_the_page_purge() {
         );
         fs::write(dir.join("images.toml"), text).unwrap();
         let mount = bucket.mount_with(&format!("freshness=strict,config={}", dir.join("images.toml").display()));
-        let see = || edge.get("/logo.png", "");
+        let see = || edge.look("http", "/logo.png", "").0;
         for content in ["1", "2"] {
             see();
             mount.write("logo.png", content);

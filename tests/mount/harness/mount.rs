@@ -36,7 +36,7 @@ pub(crate) struct Refused {
 
 impl Mount {
     /// Returns when the mount answers. `cache_dir=` and `dir=` in `options` replace the fresh ones; a word in capitals is
-    /// a variable of its environment, set to 1.
+    /// a variable of its environment, set to 1 if no value follows.
     pub(crate) fn start(bucket: &Bucket, endpoint: &str, options: &str) -> Result<Self, Refused> {
         let base = fresh_dir();
         let (mut dir, mut cache) = (base.join("mnt"), base.join("cache"));
@@ -47,9 +47,8 @@ impl Mount {
             match option.split_once('=') {
                 Some(("dir", path)) => dir = path.into(),
                 Some(("cache_dir", path)) => cache = path.into(),
-                None if option.bytes().all(|b| b.is_ascii_uppercase() || b == b'_') => {
-                    variables.push(format!("{option}=1"));
-                }
+                Some((name, _)) if is_variable(name) => variables.push(option.to_owned()),
+                None if is_variable(option) => variables.push(format!("{option}=1")),
                 _ => all = format!("{all},{option}"),
             }
         }
@@ -168,6 +167,10 @@ impl Mount {
     pub(crate) fn detach(&self) {
         umount2(&self.dir, MntFlags::MNT_DETACH).unwrap();
     }
+}
+
+fn is_variable(name: &str) -> bool {
+    name.bytes().all(|b| b.is_ascii_uppercase() || b == b'_')
 }
 
 fn command(bucket: &Bucket, dir: &Path, options: &str, variables: &[String]) -> Vec<String> {

@@ -9,12 +9,15 @@ use std::{
 use crate::cdn::purge::{
     outbox::Id,
     target::{Class, Contract, Target, directory},
+    versions::Versions,
 };
 
 /// A target with the records that it ends.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Waiting {
     pub target: Target,
+    /// Of an object: those that edges may have.
+    pub versions: Versions,
     pub ids: Vec<Id>,
     pub since: Instant,
     /// To be purged once more after a while.
@@ -53,6 +56,7 @@ impl Queue {
         if let Some(place) = self.places.get(&new.target) {
             let old = self.waiting.get_mut(place).expect("places are of what waits");
             old.twice |= new.twice;
+            old.versions.follow(new.versions);
             if let Target::Object(_) = &new.target
                 && !new.ids.is_empty()
             {
@@ -125,7 +129,7 @@ impl Queue {
             if contract.class(&waiting.target) != class {
                 continue;
             }
-            let weight = contract.weight(&waiting.target);
+            let weight = contract.weight(&waiting.target, &waiting.versions);
             let fits = items + weight.items <= contract.most(class) && bytes + weight.bytes <= contract.bytes;
             if !places.is_empty() && !fits {
                 break;

@@ -45,6 +45,7 @@ impl Settling {
             return Vec::new();
         };
         let look = old.look();
+        old.waiting.versions.follow(new.versions);
         old.due = due;
         let next = old.look();
         // A change that found no room on the disk is part of the one before.

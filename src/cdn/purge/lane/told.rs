@@ -1,6 +1,6 @@
 //! What people want to know of a lane.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Lane;
 use crate::cdn::purge::target::Target;
@@ -26,6 +26,9 @@ pub struct Tally {
     pub items: u64,
     pub errors: u64,
     pub dead: u64,
+    /// Targets of which the vendor was told, a second time too, and how long that took in sum, from the change on.
+    pub done: u64,
+    pub latency: Duration,
     /// Items that cost money, this month.
     pub paid: u64,
     pub last_error: Option<String>,

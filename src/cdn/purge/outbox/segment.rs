@@ -12,13 +12,21 @@ use std::{
 use sha2::{Digest, Sha256};
 
 use super::{Due, Id};
+use crate::cdn::{
+    purge::versions::{MOST, Versions},
+    url::Token,
+};
 
 /// Hexadecimal digits of a line's sum: 32 bits of SHA-256, enough to tell a torn line.
 const SUM: usize = 8;
 const EXTENSION: &str = "purge";
+/// After the number of a record of which versions follow: whether it is known what came of it.
+const UNSURE: char = ':';
+const SURE: char = '!';
 
 pub(super) enum Line<'a> {
     Due(Id, &'a str),
+    Versions(Id, Versions),
     Done(Id),
 }
 
@@ -52,14 +60,19 @@ impl Segment {
                 Some(Line::Due(id, key)) => {
                     segment.first = if segment.first == 0 { id } else { segment.first.min(id) };
                     segment.last = segment.last.max(id);
-                    due.insert(id, key);
+                    due.insert(id, (key, Versions::default().unsure()));
+                }
+                Some(Line::Versions(id, versions)) => {
+                    if let Some((_, known)) = due.get_mut(&id) {
+                        *known = versions;
+                    }
                 }
                 Some(Line::Done(id)) => drop(due.remove(&id)),
                 None => {}
             }
         }
         segment.pending = due.len() as u64;
-        Ok((segment, due.into_iter().map(|(id, key)| Due { id, key: plain(key) }).collect()))
+        Ok((segment, due.into_iter().map(|(id, (key, versions))| Due { id, key: plain(key), versions }).collect()))
     }
 
     /// `count` records from `first` are about to be written.
@@ -78,6 +91,11 @@ impl Segment {
     pub(super) fn done(&mut self, ids: &[Id]) -> io::Result<()> {
         self.pending = self.pending.saturating_sub(ids.len() as u64);
         let lines: String = ids.iter().map(|id| text(&Line::Done(*id))).collect();
+        self.append(&lines)
+    }
+
+    /// What is said of its records later.
+    pub(super) fn append(&self, lines: &str) -> io::Result<()> {
         OpenOptions::new().append(true).open(&self.path)?.write_all(lines.as_bytes())
     }
 }
@@ -92,6 +110,10 @@ pub(super) fn number(path: &Path) -> Option<u64> {
 pub(super) fn text(line: &Line<'_>) -> String {
     let plain = match line {
         Line::Due(id, key) => format!("{id} {}", key.replace('\\', "\\\\").replace('\n', "\\n")),
+        Line::Versions(id, versions) => {
+            let tokens: Vec<_> = versions.tokens(MOST).iter().map(Token::as_str).collect();
+            format!("{id}{}{}", if versions.unsure { UNSURE } else { SURE }, tokens.join(","))
+        }
         Line::Done(id) => id.to_string(),
     };
     format!("{:08x} {plain}\n", sum(plain.as_bytes()))
@@ -108,7 +130,14 @@ fn parse(line: &[u8]) -> Option<Line<'_>> {
     let plain = str::from_utf8(plain).ok()?;
     match plain.split_once(' ') {
         Some((id, key)) => Some(Line::Due(id.parse().ok()?, key)),
-        None => Some(Line::Done(plain.parse().ok()?)),
+        None => Some(match plain.split_once([UNSURE, SURE]) {
+            Some((id, tokens)) => {
+                let mut versions = Versions::of(tokens.split(',').filter_map(Token::parse));
+                versions.unsure = plain[id.len()..].starts_with(UNSURE);
+                Line::Versions(id.parse().ok()?, versions)
+            }
+            None => Line::Done(plain.parse().ok()?),
+        }),
     }
 }
 

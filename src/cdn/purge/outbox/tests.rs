@@ -1,6 +1,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::*;
+use crate::cdn::url::Token;
 
 struct Dir(PathBuf);
 
@@ -139,4 +140,38 @@ async fn a_hundred_thousand_are_loaded_in_two_seconds_and_go_when_they_are_done(
     ids.chunks(1000).for_each(|ids| outbox.done(ids));
     assert!(outbox.is_empty());
     assert_eq!(dir.files(), 1);
+}
+
+fn token(digit: &str) -> Token {
+    Token::parse(&digit.repeat(12)).unwrap()
+}
+
+fn versions(outbox: &Outbox) -> Vec<(Id, Versions)> {
+    let (_, due) = outbox.pending(0).unwrap().unwrap();
+    due.into_iter().map(|due| (due.id, due.versions)).collect()
+}
+
+#[test]
+fn versions_are_kept_with_their_records_and_older_programs_read_the_keys() {
+    let dir = Dir::new();
+    let outbox = Outbox::open(&dir.0).unwrap();
+    let old = Versions::of([token("a")]);
+    outbox
+        .note_versions(&keys(&["settled", "gone", "under way", "new"]), &[old.clone(), old.clone(), old.clone()])
+        .unwrap();
+    let new = Versions::of(["a", "b"].map(token));
+    outbox.settle(1, &new);
+    outbox.settle(2, &old);
+    drop(outbox);
+    let expect = [(1, new), (2, old.clone()), (3, old.clone().unsure()), (4, Versions::default().unsure())];
+    assert_eq!(versions(&Outbox::open(&dir.0).unwrap()), expect);
+    // To an older program a line is a key after a number and a space, a number alone, or torn.
+    let text = fs::read_to_string(dir.0.join("000000000001.purge")).unwrap();
+    let (dues, others): (Vec<_>, Vec<_>) = text.lines().partition(|line| line[9..].contains(' '));
+    assert!(dues.len() == 4 && others.iter().all(|line| line[9..].parse::<Id>().is_err()), "{text}");
+    // A record of such a program has no versions.
+    let older = Dir::new();
+    fs::create_dir_all(&older.0).unwrap();
+    fs::write(older.0.join("000000000001.purge"), format!("{}\n", dues[0])).unwrap();
+    assert_eq!(versions(&Outbox::open(&older.0).unwrap()), [(1, Versions::default().unsure())]);
 }

@@ -1,14 +1,21 @@
 //! Changes on their way to the bucket, from before their request until its answer.
 
 use std::{
-    collections::HashSet,
-    sync::{Arc, atomic::Ordering},
+    collections::HashMap,
+    sync::{Arc, MutexGuard, atomic::Ordering},
 };
 
 use super::Purger;
 use crate::{
-    cdn::purge::outbox::Id,
-    model::key::Key,
+    cdn::{
+        purge::{
+            outbox::Id,
+            target::Target,
+            versions::{Seen, Versions},
+        },
+        url::Token,
+    },
+    model::{key::Key, version::ETag},
     store::watched::{Change, Notice, Watch},
 };
 
@@ -19,6 +26,8 @@ pub struct Announced {
     /// The number of the first; `None`: the disk would not take them, so they are lost with the process.
     pub(super) first: Option<Id>,
     pub(super) keys: Vec<Arc<str>>,
+    /// Of each key, as they were before.
+    pub(super) versions: Vec<Versions>,
 }
 
 impl Watch for Arc<Purger> {
@@ -30,7 +39,8 @@ impl Watch for Arc<Purger> {
         if keys.is_empty() {
             return None;
         }
-        let announced = self.note(keys);
+        let versions = keys.iter().map(|key| self.versions(key)).collect();
+        let announced = self.note(keys, versions);
         if let Some(last) = announced.ids().last()
             && let Err(err) = self.outbox.sync(last).await
         {
@@ -43,11 +53,51 @@ impl Watch for Arc<Purger> {
         Some(announced)
     }
 
+    fn saw(&self, key: &Key, etag: &ETag) {
+        if self.concerns(key)
+            && let Some(mut seen) = self.seen()
+        {
+            seen.add(key.as_str(), Token::of_etag(etag));
+        }
+    }
+
+    fn misses(&self, key: &Key) -> bool {
+        self.concerns(key) && self.seen().is_some_and(|seen| !seen.has(key.as_str()))
+    }
+
     async fn effect(&self, key: &Key) {
         if self.sync.load(Ordering::Relaxed) && self.concerns(key) {
             self.purged(key.as_str()).await;
         }
     }
+}
+
+impl Purger {
+    /// Versions that edges may have of a key, as far as this host knows.
+    pub fn versions(&self, key: &str) -> Versions {
+        self.seen().map(|seen| seen.of(key)).unwrap_or_default()
+    }
+
+    /// The same of what is to be purged.
+    pub fn versions_of(&self, target: &Target) -> Versions {
+        match target {
+            Target::Object(key) => self.versions(key),
+            _ => Versions::default(),
+        }
+    }
+
+    pub(super) fn seen(&self) -> Option<MutexGuard<'_, Seen>> {
+        let seen = self.seen.as_ref()?;
+        Some(seen.lock().expect("nothing panics while it holds this lock"))
+    }
+}
+
+/// What came of a change.
+enum Came {
+    New(Token),
+    Gone,
+    /// Nobody knows.
+    Unsure,
 }
 
 impl Announced {
@@ -56,31 +106,55 @@ impl Announced {
         self.first.into_iter().flat_map(move |first| first..first + count)
     }
 
-    fn end(&mut self, happened: impl Fn(&str) -> bool) {
+    /// They are those of somebody else, who has settled what could be.
+    pub(super) fn pass(mut self) {
+        self.end(|_, versions| Some(versions));
+    }
+
+    /// `versions` gives those after the change; `None`: it did not happen.
+    fn end(&mut self, versions: impl Fn(&str, Versions) -> Option<Versions>) {
         let mut ids = self.ids().collect::<Vec<_>>().into_iter();
-        for key in std::mem::take(&mut self.keys) {
-            self.purger.settled(ids.next(), &key, happened(&key));
+        let before = std::mem::take(&mut self.versions);
+        for (key, before) in std::mem::take(&mut self.keys).into_iter().zip(before) {
+            self.purger.settled(ids.next(), &key, versions(&key, before));
         }
         self.purger.poke.notify_one();
+    }
+
+    /// Those that edges may have of a key, and what is remembered of it for the next change.
+    fn after(purger: &Purger, key: &str, mut versions: Versions, came: &Came) -> Versions {
+        match came {
+            Came::New(token) => {
+                versions.add(token.clone());
+                if let Some(mut seen) = purger.seen() {
+                    seen.add(key, token.clone());
+                }
+            }
+            // It is remembered: a record that takes the place of this one has what this one has.
+            Came::Gone => {}
+            Came::Unsure => versions.unsure = true,
+        }
+        versions
     }
 }
 
 impl Notice for Announced {
     fn settle(mut self, changes: Vec<Change>) {
-        let told = |change: &Change| match change {
-            Change::Written { key, .. } | Change::Deleted { key, .. } | Change::Unsure { key } => {
-                key.as_str().to_owned()
-            }
+        let told = |change: Change| match change {
+            Change::Written { key, new, .. } => (key.as_str().to_owned(), Came::New(Token::of(&new))),
+            Change::Deleted { key, .. } => (key.as_str().to_owned(), Came::Gone),
+            Change::Unsure { key } => (key.as_str().to_owned(), Came::Unsure),
         };
-        let all: HashSet<String> = changes.iter().map(told).collect();
-        self.end(|key| all.contains(key));
+        let all: HashMap<String, Came> = changes.into_iter().map(told).collect();
+        let purger = Arc::clone(&self.purger);
+        self.end(|key, versions| all.get(key).map(|came| Self::after(&purger, key, versions, came)));
     }
 }
 
 impl Drop for Announced {
     fn drop(&mut self) {
         if !self.keys.is_empty() {
-            self.end(|_| true);
+            self.end(|_, versions| Some(versions.unsure()));
         }
     }
 }

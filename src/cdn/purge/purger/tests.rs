@@ -1,3 +1,5 @@
+mod versions;
+
 use std::{
     path::PathBuf,
     sync::atomic::{AtomicU32, Ordering},
@@ -17,7 +19,7 @@ use crate::{
                 sign::Stamp,
             },
         },
-        url::{Base, Family, Mapper},
+        url::{Base, Family, Mapper, Token},
     },
     model::{
         key::Prefix,
@@ -88,6 +90,11 @@ impl Outside for Always {
     async fn run(&self, words: &[String], input: String, _: Secret) -> Result<Response, String> {
         self.seen.lock().unwrap().push(format!("{words:?} {input}"));
         Ok(Response { status: self.status.load(Ordering::Relaxed), ..Response::default() })
+    }
+
+    async fn version(&self, key: &str) -> Result<Option<Token>, String> {
+        self.seen.lock().unwrap().push(format!("HEAD {key}"));
+        Ok(Token::parse("0123456789ab"))
     }
 
     fn secret(&self, _: usize) -> Result<Secret, String> {
@@ -260,10 +267,10 @@ async fn nobody_waits_for_the_file_of_what_was_paid_but_what_is_paid_for() {
     // Another process of this host has it.
     let file = std::fs::File::open(dir.0.join("paid.json")).unwrap();
     file.lock().unwrap();
-    drop(purger.note(vec![Arc::from("site/a")]));
+    drop(purger.note(vec![Arc::from("site/a")], vec![Versions::default()]));
     let first = sent(&purger).await;
     let closing = Arc::clone(&purger);
-    at_once("a close ends", move || drop(closing.note(vec![Arc::from("site/b")]))).await;
+    at_once("a close ends", move || drop(closing.note(vec![Arc::from("site/b")], vec![Versions::default()]))).await;
     file.unlock().unwrap();
     let then = sent(&purger).await;
     assert!(matches!((&first[..], &then[..]), ([(0, _)], [(1, _)])), "{first:?} {then:?}");
@@ -275,7 +282,7 @@ async fn what_was_paid_while_another_had_the_file_is_counted_later() {
     let outbox = dir.0.join("purges");
     let purger = Purger::open(&outbox, "site/", vec![paying()], 1).unwrap();
     purger.refill();
-    drop(purger.note(vec![Arc::from("site/a")]));
+    drop(purger.note(vec![Arc::from("site/a")], vec![Versions::default()]));
     let [(0, number)] = sent(&purger).await[..] else { panic!("it has one lane") };
     let file = std::fs::File::open(dir.0.join("paid.json")).unwrap();
     file.lock().unwrap();
@@ -340,7 +347,9 @@ async fn more_than_there_is_room_for_waits_on_the_disk() {
     let keys: Vec<Key> = (0..COUNT).map(|n| key(&format!("site/{}/{n}", n % 1000))).collect();
     for keys in keys.chunks(1000) {
         let changes = keys.iter().map(|key| written(key.as_str())).collect();
-        purger.note(keys.iter().map(|key| Arc::from(key.as_str())).collect()).settle(changes);
+        let keys: Vec<_> = keys.iter().map(|key| Arc::from(key.as_str())).collect();
+        let versions = vec![Versions::default(); keys.len()];
+        purger.note(keys, versions).settle(changes);
     }
     assert_eq!(purger.pending(), COUNT as u64);
     let kept = purger.look(|lanes| lanes[0].waiting());

@@ -14,6 +14,7 @@ use super::{
 use crate::cdn::purge::{
     rate::Rate,
     target::{Batch, Class, Contract, Target, Verdict},
+    versions::Versions,
 };
 
 /// Bytes of a body; more is refused.
@@ -62,13 +63,13 @@ impl Akamai {
     }
 
     pub(super) fn requests(&self, common: &Common, batch: &Batch) -> Vec<Request> {
-        let of = |target: &Target| match target {
-            Target::Object(key) => common.urls.of(key).into_iter().map(Value::from).collect(),
+        let of = |(target, versions): (&Target, &Versions)| match target {
+            Target::Object(key) => common.urls.all(key, versions).into_iter().map(Value::from).collect(),
             Target::Tag(tag) => vec![json!(&**tag)],
             Target::Everything => self.cpcode.iter().map(|code| json!(code)).collect(),
             Target::Below(_) => Vec::new(),
         };
-        let objects: Vec<Value> = batch.targets().flat_map(of).collect();
+        let objects: Vec<Value> = batch.items().flat_map(of).collect();
         let by = match batch.class {
             Class::Urls | Class::Prefixes => "url",
             Class::Tags => "tag",

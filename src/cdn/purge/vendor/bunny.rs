@@ -8,6 +8,7 @@ use super::{Common, Request, Secret};
 use crate::cdn::purge::{
     rate::Rate,
     target::{Batch, Class, Contract, Target},
+    versions::Versions,
 };
 
 #[derive(Clone, Debug)]
@@ -39,9 +40,9 @@ impl Bunny {
         let below = |dir: &str| -> Vec<Request> {
             common.urls.below(dir).iter().map(|url| self.purge(&format!("{url}*"), "", secret)).collect()
         };
-        let of = |target: &Target| match target {
+        let of = |(target, versions): (&Target, &Versions)| match target {
             Target::Object(key) => {
-                common.urls.of(key).iter().map(|url| self.purge(url, "&exactPath=true", secret)).collect()
+                common.urls.all(key, versions).iter().map(|url| self.purge(url, "&exactPath=true", secret)).collect()
             }
             Target::Below(dir) => below(dir),
             Target::Everything => below(&common.root),
@@ -51,7 +52,7 @@ impl Bunny {
                 ..self.purge("", "", secret)
             }],
         };
-        batch.targets().flat_map(of).collect()
+        batch.items().flat_map(of).collect()
     }
 
     fn purge(&self, url: &str, more: &str, secret: &Secret) -> Request {

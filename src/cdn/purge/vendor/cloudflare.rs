@@ -8,6 +8,7 @@ use crate::cdn::purge::{
     rate::Rate,
     target::{Batch, Class, Contract, Target, Verdict},
     urls::Form,
+    versions::Versions,
 };
 
 /// Items in a request on every plan but Enterprise.
@@ -87,7 +88,7 @@ impl Cloudflare {
     pub(super) fn requests(&self, common: &Common, batch: &Batch, secret: &Secret) -> Vec<Request> {
         let (field, items) = match batch.class {
             Class::Urls if !self.queries => {
-                ("files", batch.targets().flat_map(|target| self.files(common, target)).collect())
+                ("files", batch.items().flat_map(|item| self.files(common, item)).collect())
             }
             Class::Urls | Class::Prefixes => {
                 ("prefixes", batch.targets().flat_map(|target| below(common, target)).collect())
@@ -101,10 +102,10 @@ impl Cloudflare {
         items.chunks(BATCH).map(|items| self.request(&json!({ field: items }), secret)).collect()
     }
 
-    fn files(&self, common: &Common, target: &Target) -> Vec<Value> {
+    fn files(&self, common: &Common, (target, versions): (&Target, &Versions)) -> Vec<Value> {
         let Target::Object(key) = target else { return Vec::new() };
         let mut files = Vec::new();
-        for url in common.urls.of(key) {
+        for url in common.urls.all(key, versions) {
             files.extend(self.origins.iter().map(|origin| json!({ "url": url, "headers": { "Origin": origin } })));
             files.push(json!(url));
         }

@@ -15,6 +15,7 @@ use crate::cdn::purge::{
     rate::Rate,
     target::{Batch, Class, Contract, Rounds, Target, Verdict},
     urls::{Form, parts},
+    versions::Versions,
 };
 
 /// Where it is signed for, wherever the bucket is.
@@ -72,15 +73,15 @@ impl CloudFront {
     pub(super) fn requests(&self, common: &Common, batch: &Batch) -> Vec<Request> {
         let urls = common.urls.formed(Form::Unsafe);
         let star = |paths: Vec<String>| paths.into_iter().map(|path| path + "*").collect();
-        let of = |target: &Target| match target {
+        let of = |(target, versions): (&Target, &Versions)| match target {
             Target::Object(key) if self.queries => star(urls.of(key)),
-            Target::Object(key) => urls.of(key),
+            Target::Object(key) => urls.all(key, versions),
             Target::Below(dir) => star(urls.below(dir)),
             Target::Tag(tag) => vec![format!("#{tag}")],
             Target::Everything => vec!["/*".to_owned()],
         };
         let mut seen = HashSet::new();
-        let items: Vec<String> = batch.targets().flat_map(of).filter(|item| seen.insert(item.clone())).collect();
+        let items: Vec<String> = batch.items().flat_map(of).filter(|item| seen.insert(item.clone())).collect();
         items.chunks(self.contract(common).most(batch.class)).map(|items| self.request(batch, items)).collect()
     }
 

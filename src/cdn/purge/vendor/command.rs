@@ -13,7 +13,10 @@
 use serde_json::json;
 
 use super::{Common, Response, said};
-use crate::cdn::purge::target::{Batch, Contract, Target, Verdict};
+use crate::cdn::purge::{
+    target::{Batch, Contract, Target, Verdict},
+    versions::Versions,
+};
 
 /// URLs of a run: as many as a program can pass on in one go.
 const BATCH: usize = 100;
@@ -36,13 +39,13 @@ impl Command {
 
     /// What one run reads.
     pub fn input(common: &Common, batch: &Batch) -> String {
-        let line = |target: &Target| match target {
-            Target::Object(key) => json!({ "key": &**key, "urls": common.urls.of(key) }),
+        let line = |(target, versions): (&Target, &Versions)| match target {
+            Target::Object(key) => json!({ "key": &**key, "urls": common.urls.all(key, versions) }),
             Target::Below(dir) => json!({ "directory": &**dir, "urls": common.urls.below(dir) }),
             Target::Tag(tag) => json!({ "tag": &**tag }),
             Target::Everything => json!({ "everything": true }),
         };
-        batch.targets().map(|target| line(target).to_string() + "\n").collect()
+        batch.items().map(|item| line(item).to_string() + "\n").collect()
     }
 }
 

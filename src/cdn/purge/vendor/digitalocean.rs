@@ -10,6 +10,7 @@ use crate::cdn::purge::{
     rate::Rate,
     target::{Batch, Class, Contract, Target},
     urls::Form,
+    versions::Versions,
 };
 
 /// Paths in a request.
@@ -45,14 +46,14 @@ impl DigitalOcean {
     pub(super) fn requests(&self, common: &Common, batch: &Batch, secret: &Secret) -> Vec<Request> {
         let urls = common.urls.formed(Form::Path);
         let below = |dir: &str| urls.below(dir).into_iter().map(|path| path + "*").collect();
-        let paths = |target: &Target| match target {
-            Target::Object(key) => urls.of(key),
+        let paths = |(target, versions): (&Target, &Versions)| match target {
+            Target::Object(key) => urls.all(key, versions),
             Target::Below(dir) => below(dir),
             Target::Everything => vec!["*".to_owned()],
             Target::Tag(_) => Vec::new(),
         };
         let files: Vec<String> =
-            batch.targets().flat_map(paths).map(|path| path.trim_start_matches('/').to_owned()).collect();
+            batch.items().flat_map(paths).map(|path| path.trim_start_matches('/').to_owned()).collect();
         let request = |files: &[String]| Request {
             method: "DELETE",
             url: format!("{}/v2/cdn/endpoints/{}/cache", self.api, self.endpoint),

@@ -1,10 +1,11 @@
-//! Caches of one's own: Varnish, nginx and Souin, which take a PURGE or a BAN over HTTP. Each address of an edge is a
+//! Caches of one's own: Varnish and nginx, which take a PURGE or a BAN over HTTP. Each address of an edge is a
 //! vendor of its own, because each has its own cache.
 
 use super::{Common, Request, Response, Secret, by_status, said};
 use crate::cdn::purge::{
     target::{Batch, Contract, Target, Verdict},
     urls::parts,
+    versions::Versions,
 };
 
 /// How an edge is told that all below a directory is to go.
@@ -32,8 +33,10 @@ impl Edge {
     }
 
     pub(super) fn requests(&self, common: &Common, batch: &Batch, secret: &Secret) -> Vec<Request> {
-        let of = |target: &Target| match target {
-            Target::Object(key) => common.urls.of(key).iter().map(|url| self.purge(url, "", secret)).collect(),
+        let of = |(target, versions): (&Target, &Versions)| match target {
+            Target::Object(key) => {
+                common.urls.all(key, versions).iter().map(|url| self.purge(url, "", secret)).collect()
+            }
             Target::Below(dir) => common.urls.below(dir).iter().map(|url| self.below(url, secret)).collect(),
             Target::Everything => {
                 common.urls.below(&common.root).iter().map(|url| self.below(url, secret)).collect::<Vec<_>>()
@@ -41,7 +44,7 @@ impl Edge {
             Target::Tag(_) => Vec::new(),
         };
         let mut all: Vec<Request> = Vec::new();
-        for request in batch.targets().flat_map(of) {
+        for request in batch.items().flat_map(of) {
             // Whatever the scheme, a cache of one's own sees host and path.
             if !all.contains(&request) {
                 all.push(request);

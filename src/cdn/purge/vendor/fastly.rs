@@ -10,6 +10,7 @@ use crate::cdn::purge::{
     rate::Rate,
     target::{Batch, Class, Contract, Target, Verdict},
     urls::Form,
+    versions::Versions,
 };
 
 /// 100,000 in an hour, for URLs and for keys each; the burst is among them.
@@ -41,10 +42,12 @@ impl Fastly {
     pub(super) fn requests(&self, common: &Common, batch: &Batch, secret: &Secret) -> Vec<Request> {
         let urls = common.urls.formed(Form::Host);
         let service = self.service.as_deref().unwrap_or_default();
-        let of = |target: &Target| match target {
-            Target::Object(key) => {
-                urls.of(key).iter().map(|url| self.post(&format!("purge/{url}"), self.soft, secret)).collect()
-            }
+        let of = |(target, versions): (&Target, &Versions)| match target {
+            Target::Object(key) => urls
+                .all(key, versions)
+                .iter()
+                .map(|url| self.post(&format!("purge/{url}"), self.soft, secret))
+                .collect(),
             Target::Tag(tag) => {
                 let tag = utf8_percent_encode(tag, NON_ALPHANUMERIC);
                 vec![self.post(&format!("service/{service}/purge/{tag}"), self.soft, secret)]
@@ -53,7 +56,7 @@ impl Fastly {
             Target::Everything => vec![self.post(&format!("service/{service}/purge_all"), false, secret)],
             Target::Below(_) => Vec::new(),
         };
-        batch.targets().flat_map(of).collect()
+        batch.items().flat_map(of).collect()
     }
 
     fn post(&self, path: &str, soft: bool, secret: &Secret) -> Request {

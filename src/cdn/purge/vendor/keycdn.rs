@@ -11,6 +11,7 @@ use crate::cdn::purge::{
     rate::Rate,
     target::{Batch, Class, Contract, Target, Verdict},
     urls::Form,
+    versions::Versions,
 };
 
 /// URLs in a request. The vendor says only that its body ends at 64 KiB.
@@ -45,12 +46,12 @@ impl KeyCdn {
 
     pub(super) fn requests(&self, common: &Common, batch: &Batch, secret: &Secret) -> Vec<Request> {
         let urls = common.urls.formed(Form::Host);
-        let texts = |target: &Target| match target {
-            Target::Object(key) => urls.of(key),
+        let texts = |(target, versions): (&Target, &Versions)| match target {
+            Target::Object(key) => urls.all(key, versions),
             Target::Tag(tag) => vec![tag.to_string()],
             Target::Below(_) | Target::Everything => Vec::new(),
         };
-        let items: Vec<String> = batch.targets().flat_map(texts).collect();
+        let items: Vec<String> = batch.items().flat_map(texts).collect();
         let request = |method, call: &str, body| Request {
             method,
             url: format!("{}/zones/{call}/{}.json", self.api, self.zone),

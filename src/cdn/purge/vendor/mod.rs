@@ -21,6 +21,7 @@ use super::{
     rate::Rate,
     target::{Batch, Class, Contract, Rounds, Target, Verdict},
     urls::Urls,
+    versions::Versions,
 };
 
 /// One HTTP request. Its text is for nobody's eyes: headers hold secrets.
@@ -43,7 +44,7 @@ impl fmt::Debug for Request {
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Response {
     pub status: u16,
-    /// Seconds, as `Retry-After` said.
+    /// How long to wait, as the answer said.
     pub retry_after: Option<Duration>,
     pub body: String,
 }
@@ -83,10 +84,10 @@ pub struct Common {
 
 impl Common {
     /// The URLs of what is to be purged, for people.
-    pub fn urls_of(&self, target: &Target) -> Vec<String> {
+    pub fn urls_of(&self, target: &Target, versions: &Versions) -> Vec<String> {
         let below = |dir: &str| self.urls.below(dir).into_iter().map(|url| url + "*").collect();
         match target {
-            Target::Object(key) => self.urls.of(key),
+            Target::Object(key) => self.urls.all(key, versions),
             Target::Below(dir) => below(dir),
             Target::Tag(_) => Vec::new(),
             Target::Everything => below(&self.root),
@@ -179,6 +180,14 @@ impl Vendor {
         }
     }
 
+    /// Origins of pages of which it keeps variants.
+    pub fn origins(&self) -> &[String] {
+        match self {
+            Self::Cloudflare(vendor) => &vendor.origins,
+            _ => &[],
+        }
+    }
+
     /// The name under which it is counted what a month's purges cost. `None`: they cost nothing.
     pub fn account(&self) -> Option<String> {
         match self {
@@ -212,15 +221,6 @@ fn by_status(response: &Response) -> Verdict {
         400 | 413 | 414 | 422 => Verdict::Bad(why),
         _ => Verdict::Failed(why),
     }
-}
-
-/// How long a vendor wants to be left alone: `Retry-After` in seconds, or, as Fastly has it, the second since 1970 at which
-/// there is room again (`Fastly-RateLimit-Reset`). A date says nothing, as do other texts: no vendor sends one.
-pub fn pause(retry_after: Option<&str>, reset: Option<&str>, now: i64) -> Option<Duration> {
-    let number = |text: Option<&str>| text.and_then(|text| text.trim().parse::<u64>().ok());
-    let now = u64::try_from(now).unwrap_or(0);
-    let seconds = number(retry_after).or_else(|| number(reset).map(|at| at.saturating_sub(now)));
-    seconds.map(Duration::from_secs)
 }
 
 /// Status and the beginning of what was said, on one line.

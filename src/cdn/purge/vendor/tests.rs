@@ -11,7 +11,7 @@ mod keycdn;
 use super::*;
 use crate::{
     cdn::{
-        purge::{lane::Waiting, rate::Size, target::Target},
+        purge::{lane::Waiting, rate::Size, target::Target, versions::Versions},
         url::{Base, Family, Mapper},
     },
     model::key::Prefix,
@@ -32,7 +32,13 @@ fn common() -> Common {
 
 fn batch(class: Class, targets: &[Target]) -> Batch {
     let since = crate::clock::now();
-    let member = |target: &Target| Waiting { target: target.clone(), ids: Vec::new(), since, twice: false };
+    let member = |target: &Target| Waiting {
+        target: target.clone(),
+        versions: Versions::default(),
+        ids: Vec::new(),
+        since,
+        twice: false,
+    };
     Batch { number: 1, class, size: Size::default(), members: targets.iter().map(member).collect() }
 }
 
@@ -55,7 +61,7 @@ fn sent(vendor: &Vendor, targets: &[Target]) -> Vec<String> {
     let class = contract.class(&targets[0]);
     assert!(targets.iter().all(|target| contract.class(target) == class && contract.can(target)));
     let requests = vendor.requests(&common, &batch(class, targets), &Secret::new("secret\n"));
-    let items = targets.iter().map(|target| contract.weight(target).items).sum::<usize>();
+    let items = targets.iter().map(|target| contract.weight(target, &Versions::default()).items).sum::<usize>();
     assert!(requests.len() <= items.div_ceil(contract.most(class)), "more requests than are paid for");
     for request in &requests {
         assert!(!format!("{request:?}").contains("secret"));

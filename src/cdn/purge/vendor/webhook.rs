@@ -28,9 +28,9 @@ impl Webhook {
     pub(super) fn requests(&self, common: &Common, batch: &Batch, secret: &Secret) -> Vec<Request> {
         let (mut objects, mut directories, mut tags) = (Vec::<Value>::new(), Vec::<Value>::new(), Vec::new());
         let mut everything = false;
-        for target in batch.targets() {
+        for (target, versions) in batch.items() {
             match target {
-                Target::Object(key) => objects.push(json!({ "key": &**key, "urls": common.urls.of(key) })),
+                Target::Object(key) => objects.push(json!({ "key": &**key, "urls": common.urls.all(key, versions) })),
                 Target::Below(dir) => directories.push(json!({ "key": &**dir, "urls": common.urls.below(dir) })),
                 Target::Tag(tag) => tags.push(tag.to_string()),
                 Target::Everything => everything = true,

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
-use super::{Asked, State, TOKEN, ZONE};
+use super::{Asked, State, TOKEN, Variant, ZONE};
 
 /// Items in a request, as on most plans.
 const BATCH: usize = 30;
@@ -104,7 +104,7 @@ impl State {
         true
     }
 
-    /// One URL, as it is, with one `Origin` or none: other variants stay.
+    /// One URL, as it is, with its scheme, and one `Origin` or none: other variants stay.
     fn forget_file(&mut self, base: &str, item: &Value) -> bool {
         let (url, origin) = match item {
             Value::String(url) => (url.as_str(), ""),
@@ -114,8 +114,13 @@ impl State {
             },
             _ => return false,
         };
-        let Some(target) = url.strip_prefix(base) else { return false };
-        self.kept.forget(|(kept, of)| kept == target && of == origin);
+        let host = base.trim_start_matches("http");
+        let (scheme, rest) = match url.strip_prefix("https") {
+            Some(rest) => ("https", rest),
+            None => ("http", url.trim_start_matches("http")),
+        };
+        let Some(target) = rest.strip_prefix(host) else { return false };
+        self.kept.forget(|kept| *kept == Variant { scheme, target: target.to_owned(), origin: origin.to_owned() });
         true
     }
 
@@ -123,7 +128,7 @@ impl State {
     fn forget_below(&mut self, base: &str, item: &Value) -> bool {
         let host = base.trim_start_matches("http://");
         let Some(start) = item.as_str().and_then(|item| item.strip_prefix(host)) else { return false };
-        self.kept.forget(|(target, _)| target.starts_with(start));
+        self.kept.forget(|variant| variant.target.starts_with(start));
         true
     }
 }

@@ -7,8 +7,15 @@ use std::{
 
 use super::Answer;
 
-/// Path with its query, and `Origin`: what Cloudflare's default key is made of.
-pub(in super::super) type Variant = (String, String);
+/// What Cloudflare's default key is made of.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub(in super::super) struct Variant {
+    pub(in super::super) scheme: &'static str,
+    /// Path with its query.
+    pub(in super::super) target: String,
+    /// Of the page.
+    pub(in super::super) origin: String,
+}
 
 /// How an edge deals with what it fetched. By default it keeps all of it for ever, at once.
 #[derive(Clone, Copy, Debug, Default)]
@@ -32,7 +39,8 @@ pub(super) enum Look {
 
 #[derive(Debug, Default)]
 pub(super) struct Kept {
-    all: HashMap<Variant, (Answer, Option<Instant>)>,
+    /// With the time at which it was kept, and that until which it is fresh.
+    all: HashMap<Variant, (Answer, Instant, Option<Instant>)>,
     /// Asked for anew.
     renewed: HashSet<Variant>,
     /// Fetches under way.
@@ -45,13 +53,13 @@ impl Kept {
     pub(super) fn look(&mut self, variant: &Variant, now: Instant) -> Look {
         let kept = self.all.get(variant);
         match kept {
-            Some((answer, until)) if until.is_none_or(|until| now < until) => return Look::Shown(answer.clone()),
-            Some((answer, _)) if self.renewed.contains(variant) => return Look::Shown(answer.clone()),
+            Some((answer, _, until)) if until.is_none_or(|until| now < until) => return Look::Shown(answer.clone()),
+            Some((answer, ..)) if self.renewed.contains(variant) => return Look::Shown(answer.clone()),
             Some(_) => drop(self.renewed.insert(variant.clone())),
             None => {}
         }
         self.fetches += 1;
-        Look::Ask(kept.map(|(answer, _)| answer.clone()))
+        Look::Ask(kept.map(|(answer, ..)| answer.clone()))
     }
 
     /// What the bucket said to a fetch that was begun then.
@@ -66,7 +74,7 @@ impl Kept {
         let expires = self.draw(habits).is_multiple_of(2);
         let fresh = habits.fresh.filter(|_| expires);
         let until = fresh.map(|fresh| now + if answer.status == 200 { fresh } else { fresh / 2 });
-        self.all.insert(variant, (answer.clone(), until));
+        self.all.insert(variant, (answer.clone(), now, until));
     }
 
     /// How long a fetch takes beyond the answer of the bucket: mostly nothing.
@@ -84,7 +92,12 @@ impl Kept {
     }
 
     pub(super) fn forget_answers(&mut self, which: impl Fn(&Answer) -> bool) {
-        self.all.retain(|_, (answer, _)| !which(answer));
+        self.all.retain(|_, (answer, ..)| !which(answer));
+    }
+
+    /// Since when it has that.
+    pub(super) fn since(&self, variant: &Variant) -> Option<Instant> {
+        self.all.get(variant).map(|(_, since, _)| *since)
     }
 
     pub(super) fn is_quiet(&self) -> bool {
@@ -92,7 +105,7 @@ impl Kept {
     }
 
     pub(super) fn all(&self) -> Vec<(Variant, Answer)> {
-        self.all.iter().map(|(variant, (answer, _))| (variant.clone(), answer.clone())).collect()
+        self.all.iter().map(|(variant, (answer, ..))| (variant.clone(), answer.clone())).collect()
     }
 
     /// The next random number (splitmix64).

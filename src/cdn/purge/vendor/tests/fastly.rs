@@ -131,16 +131,6 @@ fn fastly_is_asked_no_more_in_an_hour_than_it_takes() {
     }
 }
 
-/// It says at which second, and not for how many.
-#[test]
-fn fastly_says_in_its_own_way_when_to_come_again() {
-    let seconds = |retry, reset, now| pause(retry, reset, now).map(|pause| pause.as_secs());
-    assert_eq!(seconds(None, Some("1795370460"), 1_795_370_400), Some(60));
-    assert_eq!(seconds(None, Some("1795370460"), 1_795_370_500), Some(0));
-    assert_eq!(seconds(Some("7"), Some("1795370460"), 1_795_370_400), Some(7));
-    assert_eq!(seconds(Some("soon"), None, 1_795_370_400), None);
-}
-
 #[test]
 fn fastly_keeps_its_purges_while_the_key_is_wrong() {
     let mut fake = Fake::default();
