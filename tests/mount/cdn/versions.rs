@@ -66,6 +66,16 @@ fn what_another_host_wrote_is_gone_under_its_version_when_it_is_deleted() {
     let mount = site.mount();
     fs::remove_file(mount.path("a.jpg")).unwrap();
     site.shows(&url, None);
+    // Nor of what was replaced since it saw it, though it need not ask to delete that.
+    let url = write(&site, &mount, "B");
+    let late = format!("freshness=1h,config={}", site.dir.join("site.toml").display());
+    let late = site.bucket.mount_with(&late);
+    assert_eq!(late.read("a.jpg"), b"B");
+    site.shows(&url, Some("B"));
+    let url = write(&site, &mount, "C");
+    site.shows(&url, Some("C"));
+    fs::remove_file(late.path("a.jpg")).unwrap();
+    site.shows(&url, None);
 }
 
 #[test]

@@ -62,7 +62,8 @@ impl Watch for Arc<Purger> {
     }
 
     fn misses(&self, key: &Key) -> bool {
-        self.concerns(key) && self.seen().is_some_and(|seen| !seen.has(key.as_str()))
+        // Also of what was seen: another host may have replaced it since, and edges have that for a year.
+        self.concerns(key) && self.seen.is_some()
     }
 
     async fn effect(&self, key: &Key) {
