@@ -19,6 +19,7 @@ use s3s::{
 };
 
 use crate::{
+    acl,
     blob::Written,
     listing::{self, Encoding},
     objects::source,
@@ -34,7 +35,8 @@ pub(crate) fn begin(
     space: &Space,
     req: &S3Request<CreateMultipartUploadInput>,
 ) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
-    let upload = space.begin(&Key::new(&req.input.key), headers_in(req)).map_err(no_upload)?;
+    let acl = acl::asked(&req.headers)?;
+    let upload = space.begin(&Key::new(&req.input.key), headers_in(req), acl).map_err(no_upload)?;
     let output = CreateMultipartUploadOutput {
         bucket: Some(req.input.bucket.clone()),
         key: Some(req.input.key.clone()),

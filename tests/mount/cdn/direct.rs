@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::Value;
 
 use super::{Site, edge::fetch};
-use crate::harness::{Bucket, Kind, eventually, fresh_dir, run};
+use crate::harness::{Bucket, Kind, eventually, fresh_dir, run, words_of};
 
 #[test]
 fn a_signed_url_lets_anybody_read_and_a_plain_one_does_not() {
@@ -28,6 +28,45 @@ fn a_signed_url_lets_anybody_read_and_a_plain_one_does_not() {
             assert_eq!(fetch(&plain).unwrap().status, 403);
         }
     }
+}
+
+/// Their headers are right already, or somebody else's, so nothing is copied for them.
+#[test]
+fn what_is_there_is_opened_and_closed_to_the_public() {
+    let Some(bucket) = Bucket::alone() else { return };
+    let mount = bucket.mount();
+    for name in ["a.jpg", "b.jpg", ".env", "private.csv"] {
+        mount.write(name, name);
+    }
+    bucket.put_with("theirs.bin", b"theirs", |put| {
+        put.content_type("application/octet-stream").cache_control("max-age=7")
+    });
+    let seen = || {
+        let status = |name| fetch(&format!("{}/{name}", bucket.url())).unwrap().status;
+        ["a.jpg", "b.jpg", ".env", "private.csv", "theirs.bin"].map(status)
+    };
+    let apply = |words: &[&str], options: &str| {
+        let words = [&["headers", "apply"], words].concat();
+        let (code, said) = run(words_of(&bucket, &words, &fresh_dir(), options).iter().map(String::as_str));
+        assert_eq!(code, 0, "{said}");
+        said
+    };
+    bucket.server.admin("DELETE", "log", "");
+    let open = "acl=public-read,private=*.csv";
+    assert!(apply(&["--dry-run"], open).contains("3 would get the ACL, 1 keep others"));
+    assert_eq!(seen(), [403; 5]);
+    let said = apply(&[], open);
+    assert!(said.contains("got the ACL: b.jpg: public-read\n") && said.contains("3 got the ACL"), "{said}");
+    assert_eq!(seen(), [200, 200, 403, 403, 200]);
+    assert!(!apply(&[], open).contains("ACL"), "a second run finds nothing to do");
+    // `private.csv` got other headers, of which the copy carried the ACL that it has.
+    assert_eq!(bucket.server.count("CopyObject"), 1);
+    // All ours are copied, because of their headers; what keeps those of somebody else is closed all the same.
+    let said = apply(&[], "exposure=private");
+    assert!(said.contains("got the ACL: theirs.bin: private\n") && said.contains("3 got the ACL"), "{said}");
+    assert_eq!(seen(), [403; 5]);
+    assert_eq!(bucket.see("theirs.bin").unwrap().cache_control.as_deref(), Some("max-age=7"));
+    assert_eq!(bucket.see("a.jpg").unwrap().cache_control.as_deref(), Some("private, no-cache"));
 }
 
 /// The script that OPERATIONS.md gives, as cron runs it.
