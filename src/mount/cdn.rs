@@ -142,13 +142,17 @@ pub fn outside(place: Place) -> impl Outside {
 /// Status, headers and body of an answer.
 pub type Visited = (u16, BTreeMap<String, String>, Vec<u8>);
 
-/// Asks for a URL as anybody may, within a deadline; names of headers are in small letters. An error is one line.
-pub async fn visit(method: &'static str, url: &str, body: &'static str) -> Result<Visited, String> {
+/// Asks for a URL as anybody may, within a deadline; names of headers are in small letters. `page`: the origin of the page
+/// that wants it, if one does. An error is one line.
+pub async fn visit(method: &'static str, url: &str, body: &'static str, page: Option<&str>) -> Result<Visited, String> {
     let world = World::new(Vec::new());
     let visit = async {
         let mut http = HttpRequest::new(SdkBody::from(body));
         http.set_method(method).map_err(|err| err.to_string())?;
         http.set_uri(url.to_owned()).map_err(|err| err.to_string())?;
+        if let Some(page) = page {
+            http.headers_mut().try_insert("origin", page.to_owned()).map_err(|err| err.to_string())?;
+        }
         let answer = world.connector.call(http).await.map_err(|err| chain(&err))?;
         let status = answer.status().as_u16();
         let headers = answer.headers().iter().map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()));
