@@ -69,6 +69,54 @@ fn what_is_there_is_opened_and_closed_to_the_public() {
     assert_eq!(bucket.see("a.jpg").unwrap().cache_control.as_deref(), Some("private, no-cache"));
 }
 
+#[test]
+fn urls_are_told_to_people_and_to_programs() {
+    let Some(bucket) = Bucket::fresh() else { return };
+    let base = "https://cdn.example.org";
+    let mount = bucket.mount_with(&format!("cdn_url={base}/{{path}},site_url=https://www.example.org/images"));
+    for name in ["a b.png", ".env"] {
+        mount.write(name, "12345");
+    }
+    let url = |words: &[&str], name: &str| {
+        let path = mount.path(name);
+        run([env!("CARGO_BIN_EXE_originfs"), "url"].iter().chain(words).copied().chain([path.to_str().unwrap()]))
+    };
+    let plain = (0, format!("{base}/a%20b.png\n"));
+    assert_eq!((url(&[], "a b.png"), url(&["--plain"], "a b.png")), (plain.clone(), plain));
+    for other in [&["--versioned"][..], &["--site"], &["--origin"], &["--signed", "5m"]] {
+        let (code, said) = url(&[&["--plain"], other].concat(), "a b.png");
+        assert!(code != 0 && said.contains("cannot be used with"), "{said}");
+    }
+    let all = |words: &[&str], name: &str| {
+        let (code, said) = url(&[&["--json"], words].concat(), name);
+        assert_eq!(code, 0, "{said}");
+        let all: Value = serde_json::from_str(&said).unwrap_or_else(|err| panic!("{err}: {said}"));
+        assert_eq!(all.as_array().unwrap().len(), 1, "{all}");
+        all[0].clone()
+    };
+    let told = all(&[], "a b.png");
+    let path = mount.path("a b.png");
+    for (field, expect) in [
+        ("path", "a b.png".to_owned()),
+        ("key", bucket.key("a b.png")),
+        ("cdn", format!("{base}/a%20b.png")),
+        ("site", "https://www.example.org/images/a%20b.png".to_owned()),
+        ("content_type", "image/png".to_owned()),
+    ] {
+        let seen = told[field].as_str().unwrap();
+        assert!(seen == expect || field == "path" && path.ends_with(seen), "{field}: {told}");
+    }
+    let (_, versioned) = url(&["--versioned"], "a b.png");
+    assert_eq!(versioned.trim(), format!("{base}/a%20b.png?v={}", told["version"].as_str().unwrap()));
+    assert_eq!((&told["public"], &told["size"]), (&true.into(), &5.into()));
+    assert!(told["etag"].as_str().is_some_and(|etag| !etag.is_empty()), "{told}");
+    assert!(told["origin"].as_str().unwrap().starts_with(&bucket.server.endpoint), "{told}");
+    // What is private has no URL but one with a signature.
+    let told = all(&["--signed", "5m"], ".env");
+    assert_eq!((&told["public"], &told["cdn"], &told["site"]), (&false.into(), &Value::Null, &Value::Null));
+    assert!(told["signed"].as_str().unwrap().contains("X-Amz-Signature="), "{told}");
+}
+
 /// The script that OPERATIONS.md gives, as cron runs it.
 #[test]
 fn prometheus_reads_what_a_mount_does_and_what_is_purged() {
