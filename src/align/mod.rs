@@ -1,5 +1,6 @@
 //! Headers of objects that are there already, brought in line with the policy: object by object, each by a COPY onto
-//! itself. What came by other ways than a mount, or before the rules, gets what a mount would have given it.
+//! itself; and their ACLs. What came by other ways than a mount, or before the rules, gets what a mount would have given
+//! it.
 
 #[cfg(test)]
 mod tests;
@@ -19,7 +20,10 @@ use crate::{
         key::{CONTROL, Key, Prefix},
         version::Version,
     },
-    store::{Body, Entry, Get, Got, List, Object, Page, Require, Store},
+    store::{
+        Body, Entry, Get, Got, List, Object, Page, Require, Store,
+        acl::{Acls, Readers},
+    },
     upload::{copy::copy_object, multipart::Lanes},
 };
 
@@ -27,8 +31,10 @@ use crate::{
 const TRIES: u32 = 3;
 
 /// What is to be done.
-pub struct Aligner<S> {
+pub struct Aligner<S, A> {
     pub store: Arc<S>,
+    /// The same bucket.
+    pub acls: Arc<A>,
     pub options: FsOptions,
     pub prefix: Prefix,
     /// The part of it that is meant: what the paths from the mount point begin with.
@@ -51,10 +57,19 @@ pub struct Report {
     pub changed: report::List,
     /// Those with headers of others that are not as the rules have them, and stay.
     pub kept: report::List,
+    /// Those that got another ACL, or would, and which.
+    pub acl: report::List,
+    /// Those of which nobody could tell whom their ACL lets read: the credentials may not ask.
+    pub acl_unknown: report::List,
     pub failed: report::List,
 }
 
 /// What became of one object.
+struct Done {
+    outcome: Outcome,
+    access: Access,
+}
+
 enum Outcome {
     Same,
     Changed,
@@ -63,13 +78,28 @@ enum Outcome {
     Nothing,
 }
 
-impl<S> fmt::Debug for Aligner<S> {
+/// Who may read it.
+enum Access {
+    /// As it is to be, as far as that is up to us.
+    Right,
+    /// Somebody else, and which ACL it is to have.
+    Wrong(String, Readers),
+    Unknown,
+}
+
+impl From<Outcome> for Done {
+    fn from(outcome: Outcome) -> Self {
+        Self { outcome, access: Access::Right }
+    }
+}
+
+impl<S, A> fmt::Debug for Aligner<S, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Aligner").field("prefix", &self.prefix).finish_non_exhaustive()
     }
 }
 
-impl<S: Store> Aligner<S> {
+impl<S: Store, A: Acls> Aligner<S, A> {
     /// Looks at every file and gives it what it lacks. Fails if the bucket cannot be listed; what was done stays. A second
     /// run right after finds nothing to do.
     pub async fn run(self: &Arc<Self>, meter: &Meter) -> Result<Report> {
@@ -118,8 +148,8 @@ impl<S: Store> Aligner<S> {
                 tasks.spawn(async move { (this.align(&key, &version).await, key, version.size) });
             }
             let Some(done) = tasks.join_next().await else { return Ok(()) };
-            let (outcome, key, size) = done.map_err(Error::unavailable)?;
-            report.add(self.path(&key), outcome);
+            let (done, key, size) = done.map_err(Error::unavailable)?;
+            report.add(self.path(&key), done);
             meter.done(size);
         }
     }
@@ -132,35 +162,68 @@ impl<S: Store> Aligner<S> {
         key.as_str().strip_prefix(self.prefix.as_str()).unwrap_or(key.as_str())
     }
 
-    async fn align(&self, key: &Key, listed: &Version) -> Result<Outcome> {
+    async fn align(&self, key: &Key, listed: &Version) -> Result<Done> {
+        match self.try_align(key, listed).await {
+            Err(Error::NotFound) => Ok(Outcome::Nothing.into()),
+            other => other,
+        }
+    }
+
+    async fn try_align(&self, key: &Key, listed: &Version) -> Result<Done> {
         for _ in 0..TRIES {
             let (object, head) = match self.look(key, listed.size).await {
-                Err(Error::NotFound) => return Ok(Outcome::Nothing),
                 Err(Error::NoPosition) => (self.store.head(key).await?, Vec::new()),
                 seen => seen?,
             };
             if !is_file(&self.options, &object) {
-                return Ok(Outcome::Nothing);
+                return Ok(Outcome::Nothing.into());
             }
+            let access = self.access(key).await?;
             let mut headers = object.headers.clone();
             let aligned = self.options.headers.align(&mut headers, key, object.version.size, &head, self.all);
             if !aligned.changed {
-                return Ok(if aligned.kept { Outcome::Kept } else { Outcome::Same });
+                let outcome = if aligned.kept { Outcome::Kept } else { Outcome::Same };
+                return Ok(Done { outcome, access: self.open_or_close(key, access).await? });
             }
             if self.dry_run {
-                return Ok(Outcome::Changed);
+                return Ok(Done { outcome: Outcome::Changed, access });
             }
             keep_mtime(&self.options, &mut headers, &object);
             let source = (key, &object.version);
-            let copied = copy_object(&*self.store, &self.lanes, source, key, headers, Require::Anything).await;
-            match copied {
-                Ok(_) => return Ok(Outcome::Changed),
-                Err(Error::NotFound) => return Ok(Outcome::Nothing),
+            // A copy does not take over the ACL of its source: it has the one that it is sent with.
+            match copy_object(&*self.store, &self.lanes, source, key, headers, Require::Anything).await {
+                Ok(_) => return Ok(Done { outcome: Outcome::Changed, access }),
                 Err(Error::Stale) => {}
                 Err(err) => return Err(err),
             }
         }
         Err(Error::unavailable("others change it all the time"))
+    }
+
+    /// Whether those may read an object who are to: one request, if the mount has a say in it.
+    async fn access(&self, key: &Key) -> Result<Access> {
+        let Some(acl) = self.acls.wanted(key) else { return Ok(Access::Right) };
+        match self.acls.readers(key).await {
+            Ok(found) if found == Readers::of_canned(&acl) => Ok(Access::Right),
+            Ok(found) => Ok(Access::Wrong(acl, found)),
+            // Without ACLs the bucket decides alone.
+            Err(Error::Unsupported) => Ok(Access::Right),
+            Err(Error::Denied) => Ok(Access::Unknown),
+            Err(err) => Err(err),
+        }
+    }
+
+    /// Gives an object the ACL that it is to have.
+    async fn open_or_close(&self, key: &Key, access: Access) -> Result<Access> {
+        let Access::Wrong(acl, found) = &access else { return Ok(access) };
+        if self.dry_run {
+            return Ok(access);
+        }
+        match self.acls.set_acl(key, acl).await {
+            // The store has said so. What others may read they must not read in silence, though.
+            Err(Error::Unsupported) if *found == Readers::Owner => Ok(Access::Right),
+            set => set.map(|()| access),
+        }
     }
 
     /// An object with its first bytes, as many as decide: one request.
@@ -192,13 +255,24 @@ async fn read(mut body: Body, len: usize) -> Result<Vec<u8>> {
 }
 
 impl Report {
-    fn add(&mut self, path: &str, outcome: Result<Outcome>) {
-        self.files += u64::from(!matches!(outcome, Ok(Outcome::Nothing)));
+    fn add(&mut self, path: &str, done: Result<Done>) {
+        let Done { outcome, access } = match done {
+            Ok(done) => done,
+            Err(err) => {
+                self.files += 1;
+                return self.failed.add(path, err.to_string());
+            }
+        };
+        self.files += u64::from(!matches!(outcome, Outcome::Nothing));
         match outcome {
-            Ok(Outcome::Same | Outcome::Nothing) => {}
-            Ok(Outcome::Changed) => self.changed.add(path, ""),
-            Ok(Outcome::Kept) => self.kept.add(path, ""),
-            Err(err) => self.failed.add(path, err.to_string()),
+            Outcome::Same | Outcome::Nothing => {}
+            Outcome::Changed => self.changed.add(path, ""),
+            Outcome::Kept => self.kept.add(path, ""),
+        }
+        match access {
+            Access::Right => {}
+            Access::Wrong(acl, _) => self.acl.add(path, acl),
+            Access::Unknown => self.acl_unknown.add(path, ""),
         }
     }
 }

@@ -1,10 +1,19 @@
 //! Over a bucket in memory.
 
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
 use super::*;
 use crate::{
     cdn::policy::{Policy, Wishes},
     store::{
         Headers,
+        acl::PRIVATE,
         faulty::{Faulty, Side},
         memory::MemoryStore,
         op::Op,
@@ -13,15 +22,70 @@ use crate::{
 
 type Bucket = Arc<Faulty<MemoryStore>>;
 
+/// The ACLs of a bucket, and what the mount wants of them.
+#[derive(Debug, Default)]
+struct Book {
+    wanted: Option<&'static str>,
+    /// By key; others are private.
+    open: Mutex<BTreeMap<String, String>>,
+    /// What the next look, and the next change, fails with.
+    blind: Mutex<Option<Error>>,
+    refused: Mutex<Option<Error>>,
+    asked: AtomicU32,
+}
+
+impl Acls for Book {
+    fn wanted(&self, key: &Key) -> Option<String> {
+        let withheld = key.as_str().ends_with(".txt").then_some(PRIVATE);
+        self.wanted.map(|acl| withheld.unwrap_or(acl).to_owned())
+    }
+
+    async fn readers(&self, key: &Key) -> Result<Readers> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        match self.blind.lock().unwrap().take() {
+            Some(err) => Err(err),
+            None => Ok(Readers::of_canned(self.open.lock().unwrap().get(key.as_str()).map_or(PRIVATE, |acl| acl))),
+        }
+    }
+
+    async fn set_acl(&self, key: &Key, acl: &str) -> Result<()> {
+        match self.refused.lock().unwrap().take() {
+            Some(err) => Err(err),
+            None => {
+                self.open.lock().unwrap().insert(key.as_str().to_owned(), acl.to_owned());
+                Ok(())
+            }
+        }
+    }
+}
+
+/// A bucket in which nobody lacks headers, of which some are public.
+async fn dressed(wanted: &'static str, open: &[&str]) -> (Bucket, Arc<Book>) {
+    let bucket = bucket();
+    run(aligner(&bucket)).await;
+    bucket.take_calls();
+    let open = open.iter().map(|key| ((*key).to_owned(), "public-read".to_owned())).collect();
+    (bucket, Arc::new(Book { wanted: Some(wanted), open: Mutex::new(open), ..Book::default() }))
+}
+
+fn with(bucket: &Bucket, book: &Arc<Book>) -> Aligner<Faulty<MemoryStore>, Book> {
+    Aligner { acls: Arc::clone(book), jobs: 1, ..aligner(bucket) }
+}
+
+fn lines(list: &report::List) -> Vec<String> {
+    list.names.iter().map(|line| format!("{} {}", line.path, line.why)).collect()
+}
+
 fn options() -> FsOptions {
     let prefix = Prefix::parse("site").unwrap();
     let headers = Arc::new(Policy::new(Wishes { prefix, ..Wishes::default() }));
     FsOptions { part_size: 5 << 20, headers, ..FsOptions::plain() }
 }
 
-fn aligner(bucket: &Bucket) -> Aligner<Faulty<MemoryStore>> {
+fn aligner(bucket: &Bucket) -> Aligner<Faulty<MemoryStore>, Book> {
     Aligner {
         store: Arc::clone(bucket),
+        acls: Arc::default(),
         options: options(),
         prefix: Prefix::parse("site").unwrap(),
         below: String::new(),
@@ -59,7 +123,7 @@ fn bucket() -> Bucket {
     bucket
 }
 
-async fn run(aligner: Aligner<Faulty<MemoryStore>>) -> Report {
+async fn run(aligner: Aligner<Faulty<MemoryStore>, Book>) -> Report {
     Arc::new(aligner).run(&Meter::default()).await.unwrap()
 }
 
@@ -145,4 +209,42 @@ async fn bytes_that_change_meanwhile_are_not_lost() {
     assert_eq!(report.failed.count, 0);
     assert_eq!(bucket.inner().get_bytes("site/2026/a.css").unwrap(), &b"new{}"[..]);
     assert!(headers(&bucket, "site/2026/a.css").cache_control.is_some());
+}
+
+#[tokio::test]
+async fn what_has_its_headers_still_gets_its_acl() {
+    let (bucket, book) = dressed("public-read", &["site/2026/a.css", "site/empty.txt"]).await;
+    let expect = ["2026/b.jpg public-read", "empty.txt private", "theirs.png public-read"];
+    let told = run(Aligner { dry_run: true, ..with(&bucket, &book) }).await;
+    assert_eq!((told.files, told.changed.count, lines(&told.acl)), (4, 0, expect.map(str::to_owned).to_vec()));
+    assert_eq!(book.open.lock().unwrap().len(), 2, "a dry run changes nothing");
+    let done = run(with(&bucket, &book)).await;
+    assert_eq!((lines(&done.acl), done.kept.count, done.failed.count), (expect.map(str::to_owned).to_vec(), 1, 0));
+    let open = book.open.lock().unwrap().clone();
+    assert_eq!((open["site/2026/b.jpg"].as_str(), open["site/empty.txt"].as_str()), ("public-read", PRIVATE));
+    assert!(bucket.take_calls().iter().all(|call| matches!(call.op, Op::List | Op::Get | Op::Head)), "no copy for it");
+    assert_eq!(run(with(&bucket, &book)).await.acl.count, 0, "a second run finds nothing to do");
+}
+
+#[tokio::test]
+async fn nobody_asks_where_the_mount_has_no_say() {
+    let (bucket, _) = dressed(PRIVATE, &[]).await;
+    let book = Arc::new(Book::default());
+    assert_eq!(run(with(&bucket, &book)).await.acl.count, 0);
+    assert_eq!(book.asked.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test]
+async fn an_acl_that_cannot_be_seen_or_set_is_told() {
+    let (bucket, book) = dressed(PRIVATE, &["site/2026/b.jpg"]).await;
+    *book.blind.lock().unwrap() = Some(Error::Denied);
+    *book.refused.lock().unwrap() = Some(Error::Unsupported);
+    let report = run(with(&bucket, &book)).await;
+    assert_eq!((names(&report.acl_unknown), names(&report.failed)), (vec!["2026/a.css"], vec!["2026/b.jpg"]));
+    // Without ACLs nothing is open by one.
+    let (bucket, book) = dressed("public-read", &[]).await;
+    *book.blind.lock().unwrap() = Some(Error::Unsupported);
+    *book.refused.lock().unwrap() = Some(Error::Unsupported);
+    let report = run(Aligner { below: "2026/".to_owned(), ..with(&bucket, &book) }).await;
+    assert_eq!((report.acl.count, report.acl_unknown.count, report.failed.count), (0, 0, 0));
 }

@@ -57,7 +57,7 @@ pub(super) struct CdnPurgeArgs {
     #[arg(long, value_name = "DIR")]
     at: Option<PathBuf>,
     /// The paths are directories: all in them
-    #[arg(long)]
+    #[arg(long, visible_alias = "prefix")]
     below: bool,
     /// What has this tag; may be given more than once
     #[arg(long, value_name = "TAG")]

@@ -97,8 +97,10 @@ async fn apply(options: &Options, command: &ApplyArgs, meter: &Meter) -> Result<
     let store = S3Store::connect(&options.bucket, &options.s3).await.map_err(Failure::mount)?;
     store.check(options.prefix.as_str()).await.map_err(Failure::mount)?;
     let lanes = Lanes::new(&options.cache.dir, options.fs.part_size, options.fs.upload_concurrency);
+    let store = Arc::new(aside.watch(store));
     let aligner = Aligner {
-        store: Arc::new(aside.watch(store)),
+        acls: Arc::clone(&store),
+        store,
         options: options.fs.clone(),
         prefix: options.prefix.clone(),
         below: command.prefix.trim_start_matches('/').to_owned(),
@@ -113,17 +115,23 @@ async fn apply(options: &Options, command: &ApplyArgs, meter: &Meter) -> Result<
 }
 
 fn text(told: &Told<'_>) -> String {
-    let Report { files, changed, kept, failed } = told.report;
+    let Report { files, changed, kept, acl, acl_unknown, failed } = told.report;
     let mut lines = Vec::new();
     let others = "has other headers, which somebody set (--overwrite replaces them)";
-    let doing = if told.dry_run { "would get headers" } else { "got headers" };
-    for (what, list) in [(doing, changed), (others, kept), ("failed", failed)] {
+    let [doing, opening] =
+        if told.dry_run { ["would get headers", "would get the ACL"] } else { ["got headers", "got the ACL"] };
+    let unknown = "nobody knows who may read it by its ACL (the credentials may not ask: s3:GetObjectAcl)";
+    let lists = [(doing, changed), (opening, acl), (others, kept), (unknown, acl_unknown), ("failed", failed)];
+    for (what, list) in lists {
         let why = |why: &str| if why.is_empty() { String::new() } else { format!(": {why}") };
         lines.extend(list.names.iter().map(|line| format!("{what}: {}{}", line.path, why(&line.why))));
         let more = list.count - list.names.len() as u64;
         lines.extend((more > 0).then(|| format!("{what}: and {more} more")));
     }
-    let all = format!("{files} files: {} {doing}, {} keep others, {} failed", changed.count, kept.count, failed.count);
+    let count = |count: u64, what: &str| if count > 0 { format!(", {count} {what}") } else { String::new() };
+    let acls = format!("{}{}", count(acl.count, opening), count(acl_unknown.count, "with an unknown ACL"));
+    let (changed, kept, failed) = (changed.count, kept.count, failed.count);
+    let all = format!("{files} files: {changed} {doing}{acls}, {kept} keep others, {failed} failed");
     lines.push(all);
     lines.extend(told.dry_run.then(|| "nothing was changed".to_owned()));
     lines.join("\n")
@@ -142,5 +150,12 @@ mod tests {
         let expect = "got headers: a.css\nfailed: b.css: denied\n3 files: 1 got headers, 0 keep others, 1 failed";
         assert_eq!(told(false), expect);
         assert!(told(true).ends_with("1 would get headers, 0 keep others, 1 failed\nnothing was changed"));
+        let mut report = Report { files: 2, ..Report::default() };
+        report.acl.add("a.css", "private");
+        report.acl_unknown.add("b.css", "");
+        let said = text(&Told { source: "site", dry_run: false, report: &report });
+        assert!(said.starts_with("got the ACL: a.css: private\nnobody knows who may read it by its ACL"), "{said}");
+        let end = "2 files: 0 got headers, 1 got the ACL, 1 with an unknown ACL, 0 keep others, 0 failed";
+        assert!(said.ends_with(end), "{said}");
     }
 }

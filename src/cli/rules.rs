@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use clap::Subcommand;
+use clap::{Subcommand, ValueEnum as _};
 
 use super::{Failure, asked, place};
 use crate::{
@@ -90,10 +90,11 @@ struct WishArgs {
     /// Directories that fstab or /etc/originfs has, or files of mounts (config=FILE); all that is configured without
     #[arg(value_name = "DIR|FILE")]
     mounts: Vec<PathBuf>,
-    /// What the rules are called, so that others of the same zone are told from them [default: the first host]
+    /// Cloudflare, Terraform, CloudFront: what the rules are called, so that others of the same zone are told from them
+    /// [default: the first host]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
-    /// Plan of the zone [default: that of the table cdn, else free]
+    /// Cloudflare, Terraform: plan of the zone (free, pro, business, enterprise) [default: that of the table cdn, else free]
     #[arg(long, value_name = "PLAN")]
     plan: Option<String>,
     /// How long caches keep files: 31d, or origin [default: 31d where a table cdn has them purged, else origin]
@@ -135,6 +136,7 @@ fn emit(args: &EmitArgs) -> Result<String, Failure> {
         Format::Nginx | Format::Varnish => "http",
         Format::Apache | Format::S3Cors => "",
     };
+    useless(args)?;
     let meant = meant(&args.wish)?;
     let mut rules = rules(&args.wish, vendor, &meant)?;
     if let Some(origin) = &args.origin {
@@ -158,6 +160,27 @@ fn emit(args: &EmitArgs) -> Result<String, Failure> {
         Format::S3Cors => cors::emit(&rules, &origins(&meant)),
     };
     text.map_err(Failure::usage)
+}
+
+/// Fails if an option is given that means nothing to the format: whoever gave it believes that it does something.
+fn useless(args: &EmitArgs) -> Result<(), Failure> {
+    use Format::{CloudflareJson, Cloudfront, Nginx, Terraform, Varnish};
+    let options = [
+        ("--origin", args.origin.is_some(), &[Nginx, Varnish][..]),
+        ("--listen", args.listen.is_some(), &[Nginx]),
+        ("--purger", !args.purger.is_empty(), &[Nginx, Varnish]),
+        ("--plan", args.wish.plan.is_some(), &[CloudflareJson, Terraform]),
+        ("--name", args.wish.name.is_some(), &[CloudflareJson, Terraform, Cloudfront]),
+    ];
+    let name = |format: &Format| format.to_possible_value().map_or(String::new(), |value| value.get_name().to_owned());
+    match options.into_iter().find(|(_, given, formats)| *given && !formats.contains(&args.format)) {
+        None => Ok(()),
+        Some((option, _, formats)) => {
+            let useful = formats.iter().map(name).collect::<Vec<_>>().join(", ");
+            let format = name(&args.format);
+            Err(Failure::usage(format!("{option} means nothing to --format {format}: it is for {useful}")))
+        }
+    }
 }
 
 fn apply(args: &ApplyArgs) -> Result<String, Failure> {

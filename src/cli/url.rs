@@ -27,6 +27,9 @@ pub(super) struct UrlArgs {
     /// The mount point; paths begin there then
     #[arg(long, value_name = "DIR")]
     at: Option<PathBuf>,
+    /// The URL of whatever version there is; this is what is written without options, too
+    #[arg(long, conflicts_with_all = ["versioned", "site", "origin", "signed"])]
+    plain: bool,
     /// With what tells this version from others: such a URL may be cached for a year
     #[arg(long)]
     versioned: bool,
@@ -39,7 +42,7 @@ pub(super) struct UrlArgs {
     /// In the bucket, with a signature that lets anybody read for so long (90s, 12h, 7d); also what is private
     #[arg(long, value_name = "TTL", value_parser = lifetime, conflicts_with_all = ["origin", "site", "versioned"])]
     signed: Option<Duration>,
-    /// For programs: all there is to know
+    /// JSON, for programs: all there is to know
     #[arg(long)]
     json: bool,
 }

@@ -20,7 +20,10 @@ use s3s::{
     service::S3Service,
 };
 
-use crate::faults::{Break, Fate, Faults, Lie};
+use crate::{
+    buckets::Spaces,
+    faults::{Break, Fate, Faults, Lie},
+};
 
 /// The only one there is.
 #[derive(Debug)]
@@ -45,6 +48,8 @@ impl S3Auth for Account {
 pub(crate) struct Gate {
     /// Buckets whose objects everyone may read.
     pub(crate) public: Vec<String>,
+    /// Of which single objects may be public.
+    pub(crate) spaces: Arc<Spaces>,
     pub(crate) faults: Arc<Faults>,
 }
 
@@ -79,7 +84,8 @@ impl S3Access for Gate {
         if cx.headers().contains_key("x-amz-server-side-encryption-customer-algorithm") {
             return Err(s3_error!(NotImplemented));
         }
-        let public = matches!(&*op, "GetObject" | "HeadObject") && self.public.contains(&bucket);
+        let open = || self.spaces.get(&bucket).is_ok_and(|space| space.acls.is_public(&key));
+        let public = matches!(&*op, "GetObject" | "HeadObject") && (self.public.contains(&bucket) || open());
         if cx.credentials().is_none() && !public {
             return Err(s3_error!(AccessDenied));
         }

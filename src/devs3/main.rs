@@ -7,9 +7,11 @@
 //! - [`space`]: a bucket on disk, with [`blob`] for bytes on their way in and out.
 //! - [`service`]: the S3 API, in [`objects`], [`listing`], [`multipart`] and [`buckets`], with [`wire`] for what they
 //!   share.
+//! - [`acl`]: who may read an object without credentials.
 //! - [`manner`]: other ways to treat the conditions of writes.
 //! - [`faults`]: what breaks (or lies, with what [`former`] keeps), decided at [`gate`], planned through [`admin`].
 
+mod acl;
 mod admin;
 mod blob;
 mod buckets;
@@ -78,9 +80,10 @@ async fn run(args: Args) -> std::io::Result<()> {
     for name in args.buckets.iter().chain(&args.public_read) {
         spaces.create_missing(name)?;
     }
-    let mut builder = S3ServiceBuilder::new(service::Service { spaces });
+    let spaces = Arc::new(spaces);
+    let mut builder = S3ServiceBuilder::new(service::Service { spaces: Arc::clone(&spaces) });
     // Access is only checked, and so faults only strike, with an auth provider: there is always one.
     builder.set_auth(gate::Account { access_key: args.access_key, secret_key: args.secret_key });
-    builder.set_access(gate::Gate { public: args.public_read, faults: Arc::clone(&faults) });
+    builder.set_access(gate::Gate { public: args.public_read, spaces, faults: Arc::clone(&faults) });
     serve::serve(args.listen, builder.build(), faults).await
 }

@@ -20,6 +20,7 @@ use s3s::{
 };
 
 use crate::{
+    acl,
     blob::Written,
     listing::{self, Encoding},
     objects::source,
@@ -40,7 +41,8 @@ pub(crate) fn begin(
         Some(ChecksumAlgorithm::CRC32) => true,
         Some(_) => return Err(s3_error!(NotImplemented, "uploads have CRC32 sums or none")),
     };
-    let upload = space.begin(&Key::new(&req.input.key), headers_in(req), summed).map_err(no_upload)?;
+    let acl = acl::asked(&req.headers)?;
+    let upload = space.begin(&Key::new(&req.input.key), headers_in(req), summed, acl).map_err(no_upload)?;
     let output = CreateMultipartUploadOutput {
         bucket: Some(req.input.bucket.clone()),
         key: Some(req.input.key.clone()),

@@ -24,6 +24,7 @@ use s3s::{
 };
 
 use crate::{
+    acl,
     blob::{Blob, Slices},
     faults::Lie,
     gate,
@@ -242,7 +243,7 @@ pub(crate) async fn put(space: &Space, mut req: S3Request<PutObjectInput>) -> S3
     }
     let require = wire::require(&req)?;
     let key = Key::new(&req.input.key);
-    let headers = headers_in(&req);
+    let (headers, acl) = (headers_in(&req), acl::asked(&req.headers)?);
     let body = req.input.body.take();
     let written = wire::receive(&req, body, space.writer().map_err(no_key)?).await?;
     let version = Version { etag: written.etag, modified: Some(clock::wall().sec), size: written.segment.size };
@@ -253,7 +254,7 @@ pub(crate) async fn put(space: &Space, mut req: S3Request<PutObjectInput>) -> S3
         return Ok(S3Response::new(PutObjectOutput { e_tag, ..PutObjectOutput::default() }));
     }
     let require = space.manner().heed_put(space, &key, require).await?;
-    let version = space.commit(&mut space.lock(), &key, record, &require).map_err(no_key)?;
+    let version = space.commit(&mut space.lock(), &key, record, &require, acl).map_err(no_key)?;
     Ok(S3Response::new(PutObjectOutput { e_tag: Some(wire::etag(&version.etag)), ..PutObjectOutput::default() }))
 }
 
@@ -271,7 +272,7 @@ pub(crate) fn copy(
     req: &S3Request<CopyObjectInput>,
 ) -> S3Result<S3Response<CopyObjectOutput>> {
     let require = to.manner().heed(wire::require(req)?)?;
-    let target = Key::new(&req.input.key);
+    let (target, acl) = (Key::new(&req.input.key), acl::asked(&req.headers)?);
     let (_, key) = source(&req.input.copy_source)?;
     let replace = req.input.metadata_directive.as_ref().is_some_and(|how| how.as_str() == MetadataDirective::REPLACE);
     let prepare = |bucket: &Bucket<Blob>| -> S3Result<Record<Blob>> {
@@ -294,10 +295,10 @@ pub(crate) fn copy(
         }
         let mut bucket = to.lock();
         let record = prepare(&bucket)?;
-        to.commit(&mut bucket, &target, record, &require)
+        to.commit(&mut bucket, &target, record, &require, acl)
     } else {
         let record = prepare(&from.lock())?;
-        to.commit(&mut to.lock(), &target, record, &require)
+        to.commit(&mut to.lock(), &target, record, &require, acl)
     };
     let version = version.map_err(no_key)?;
     let result = CopyObjectResult {

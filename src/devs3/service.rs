@@ -1,13 +1,15 @@
 //! The S3 API: which call goes where.
 
+use std::sync::Arc;
+
 use s3s::{S3, S3Request, S3Response, S3Result, dto};
 
-use crate::{buckets::Spaces, lifecycle, listing, multipart, objects};
+use crate::{acl, buckets::Spaces, lifecycle, listing, multipart, objects};
 
 /// All calls that are implemented; s3s answers 501 to the others.
 #[derive(Debug)]
 pub(crate) struct Service {
-    pub(crate) spaces: Spaces,
+    pub(crate) spaces: Arc<Spaces>,
 }
 
 #[async_trait::async_trait]
@@ -71,6 +73,22 @@ impl S3 for Service {
     async fn head_object(&self, req: S3Request<dto::HeadObjectInput>) -> S3Result<S3Response<dto::HeadObjectOutput>> {
         let space = self.spaces.get(&req.input.bucket)?;
         objects::head(&space, &req)
+    }
+
+    async fn get_object_acl(
+        &self,
+        req: S3Request<dto::GetObjectAclInput>,
+    ) -> S3Result<S3Response<dto::GetObjectAclOutput>> {
+        let space = self.spaces.get(&req.input.bucket)?;
+        acl::get(&space, &req)
+    }
+
+    async fn put_object_acl(
+        &self,
+        req: S3Request<dto::PutObjectAclInput>,
+    ) -> S3Result<S3Response<dto::PutObjectAclOutput>> {
+        let space = self.spaces.get(&req.input.bucket)?;
+        acl::put(&space, &req)
     }
 
     async fn get_object_attributes(

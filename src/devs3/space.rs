@@ -33,6 +33,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 
 use crate::{
+    acl::Acls,
     blob::{Blob, Slices, Writer},
     former::Former,
     lifecycle::Rules,
@@ -49,6 +50,7 @@ pub(crate) struct Space {
     born: String,
     pub(crate) former: Former,
     pub(crate) lifecycle: Mutex<Option<Rules>>,
+    pub(crate) acls: Acls,
 }
 
 /// An object in `meta/`.
@@ -111,6 +113,7 @@ impl Space {
             born,
             former,
             lifecycle: Mutex::default(),
+            acls: Acls::default(),
         })
     }
 
@@ -159,13 +162,14 @@ impl Space {
         Ok(adopted)
     }
 
-    /// Writes an object, if its condition holds; else its bytes are removed.
+    /// Writes an object with its ACL, if its condition holds; else its bytes are removed.
     pub(crate) fn commit(
         &self,
         bucket: &mut Bucket<Blob>,
         key: &Key,
         record: Record<Blob>,
         require: &Require,
+        acl: Option<String>,
     ) -> Result<Version> {
         let allowed =
             check_key(key).and(check_meta(&record.object.headers)).and_then(|()| bucket.check(key.as_str(), require));
@@ -175,6 +179,7 @@ impl Space {
         }
         let version = record.object.version.clone();
         self.replaced(key, bucket.insert(key, record));
+        self.acls.set(key, acl);
         Ok(version)
     }
 
@@ -186,6 +191,7 @@ impl Space {
         }
         fs::remove_file(self.meta(key))?;
         self.replaced(key, bucket.remove(key.as_str()));
+        self.acls.set(key, None);
         Ok(())
     }
 
@@ -196,12 +202,13 @@ impl Space {
     }
 
     /// `summed`: each of its parts has a CRC-32, which its id tells.
-    pub(crate) fn begin(&self, key: &Key, headers: Headers, summed: bool) -> Result<Upload> {
+    pub(crate) fn begin(&self, key: &Key, headers: Headers, summed: bool, acl: Option<String>) -> Result<Upload> {
         let id = format!("{}{}", self.fresh(), if summed { SUMMED } else { "" });
         let upload = Upload { key: key.clone(), id };
         let mut bucket = self.lock();
         bucket.begin(&upload, headers)?;
         self.save_upload(&bucket, &upload)?;
+        self.acls.begin(&upload.id, acl);
         Ok(upload)
     }
 
@@ -227,7 +234,8 @@ impl Space {
         let record = bucket.assemble(upload, parts, clock::wall().sec)?;
         bucket.check(upload.key.as_str(), require)?;
         let used: HashSet<Blob> = record.segments.iter().map(|segment| Arc::clone(&segment.bytes)).collect();
-        let version = self.commit(&mut bucket, &upload.key, record, &Require::Anything)?;
+        let acl = self.acls.end(&upload.id);
+        let version = self.commit(&mut bucket, &upload.key, record, &Require::Anything, acl)?;
         let parts = bucket.end(upload);
         self.discard(parts.iter().filter(|blob| !used.contains(*blob)));
         self.forget_upload(upload)?;
@@ -240,6 +248,7 @@ impl Space {
         bucket.upload(upload)?;
         self.forget_upload(upload)?;
         self.discard(&bucket.end(upload));
+        self.acls.end(&upload.id);
         Ok(())
     }
 

@@ -17,9 +17,9 @@ pub struct Urls {
     pub key: String,
     /// Whether the public may read it, as far as it is up to the mount.
     pub public: bool,
-    /// On the CDN, if there is one.
+    /// On the CDN, if there is one and the file is public.
     pub cdn: Option<String>,
-    /// On the site, if its URL is known.
+    /// On the site, if its URL is known and the file is public.
     pub site: Option<String>,
     /// In the bucket itself, for those whom it lets read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -44,12 +44,14 @@ impl<S: Store> Fs<S> {
         if !known::is_file(&self.options, &object) {
             return Err(Error::Invalid);
         }
-        let urls = &self.options.urls;
+        let public = self.options.headers.is_public(&key);
+        // What is private has none.
+        let url = |family| self.options.urls.url(&key, family).filter(|_| public);
         Ok(Urls {
             path: self.path_of(&key),
-            public: self.options.headers.is_public(&key),
-            cdn: urls.url(&key, Family::Cdn),
-            site: urls.url(&key, Family::Site),
+            public,
+            cdn: url(Family::Cdn),
+            site: url(Family::Site),
             origin: None,
             signed: None,
             version: Token::of(&object.version).to_string(),

@@ -109,7 +109,7 @@ pub(super) fn begin<S: Store>(options: &OutageOptions, dir: &Path, store: Arc<S>
         match base::Socket::bind(path) {
             Ok(socket) => {
                 let board = Arc::clone(&board);
-                drop(tokio::spawn(base::serve(socket, move || board.told())));
+                drop(tokio::spawn(base::serve(socket, move || board.report())));
             }
             Err(err) => log::error!("cdn_socket={}: {err}", path.display()),
         }

@@ -6,6 +6,7 @@
 //!
 //! [`conformance`]: https://docs.aws.amazon.com/AmazonS3/latest/API/API_Operations_Amazon_Simple_Storage_Service.html
 
+pub mod acl;
 pub mod bucket;
 #[cfg(any(test, feature = "dev-s3"))]
 pub mod conformance;

@@ -8,7 +8,10 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{Copy, Get, Got, Headers, List, Object, Page, Part, Require, Store, Stored, Upload};
+use super::{
+    Copy, Get, Got, Headers, List, Object, Page, Part, Require, Store, Stored, Upload,
+    acl::{Acls, Readers},
+};
 use crate::{
     error::{Error, Result},
     model::{
@@ -257,6 +260,26 @@ impl<S: Store, W: Watch> Store for Watched<S, W> {
 
     fn uploads(&self, prefix: &str) -> impl Future<Output = Result<Vec<Upload>>> + Send {
         self.store.uploads(prefix)
+    }
+}
+
+impl<S: Store + Acls, W: Watch> Acls for Watched<S, W> {
+    fn wanted(&self, key: &Key) -> Option<String> {
+        self.store.wanted(key)
+    }
+
+    fn readers(&self, key: &Key) -> impl Future<Output = Result<Readers>> + Send {
+        self.store.readers(key)
+    }
+
+    /// The bytes stay, but a cache may have them for those who may not see them any more, or a refusal for those who may.
+    async fn set_acl(&self, key: &Key, acl: &str) -> Result<()> {
+        let notice = self.watch.announce(std::slice::from_ref(key)).await;
+        let answer = Box::pin(self.store.set_acl(key, acl)).await;
+        if let Some(notice) = notice {
+            notice.settle(vec![Change::Unsure { key: key.clone() }]);
+        }
+        answer
     }
 }
 

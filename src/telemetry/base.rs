@@ -1,4 +1,5 @@
-//! `GET /v1/base` over a Unix socket: which base URL pages are to use now. HTTP, because PHP and curl speak that.
+//! `GET /v1/base` over a Unix socket: which base URL pages are to use now; and `GET /v1/cdn/status`, how that was found out.
+//! HTTP, because PHP and curl speak that.
 //!
 //! The answer is JSON, `{"cdn_up": true, "base_url": "https://cdn.example.org/images", "since": 1795353600}`. It is no
 //! secret, so everybody on the host may ask.
@@ -11,12 +12,13 @@ use std::{
     time::Duration,
 };
 
+use serde::Serialize;
 use tokio::{
     io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader},
     time::timeout,
 };
 
-use super::{listener::Listener, metrics};
+use super::{listener::Listener, status::Outage};
 use crate::cdn::outage::telling::Told;
 
 /// The most askers at once; more wait in the listen queue. An answer takes no time.
@@ -27,6 +29,8 @@ const ASKER_WAIT: Duration = Duration::from_secs(5);
 const REQUEST_MAX: u64 = 8 << 10;
 /// Where it is.
 const PATH: &str = "/v1/base";
+/// Where the rest is that is known of the CDN.
+const STATUS: &str = "/v1/cdn/status";
 /// Where metrics are, on a socket that has them.
 const METRICS: &str = "/v1/metrics";
 const JSON: &str = "application/json";
@@ -51,16 +55,19 @@ impl Socket {
 }
 
 /// Answers until it is dropped.
-pub async fn serve(socket: Socket, told: impl Fn() -> Told + Send + Sync + 'static) {
-    let told = Arc::new(told);
+pub async fn serve(socket: Socket, known: impl Fn() -> Outage + Send + Sync + 'static) {
+    let known = Arc::new(known);
     let converse = move |stream| {
-        let told = Arc::clone(&told);
+        let known = Arc::clone(&known);
         async move {
             let mut stream = BufReader::new(stream);
             let conversation = async {
                 let mut line = String::new();
                 (&mut stream).take(REQUEST_MAX).read_line(&mut line).await?;
-                answer(&mut stream, &line, Some(told()), None).await
+                let known = known();
+                let status = if path_of(&line) == STATUS { Some((JSON, json(&known)?)) } else { None };
+                let Outage { cdn_up, base_url, since, .. } = known;
+                answer(&mut stream, &line, Some(Told { cdn_up, base_url, since }), status).await
             };
             timeout(ASKER_WAIT, conversation).await.unwrap_or(Ok(()))
         }
@@ -83,9 +90,14 @@ fn path_of(line: &str) -> &str {
     target.split('?').next().unwrap_or_default()
 }
 
-/// Reads the rest of a request that began with `line`, and answers it. The connection is to be closed then. `metrics` are
-/// only needed for a request for them, and nobody gets them where there are none.
-pub async fn answer<S>(stream: &mut S, line: &str, told: Option<Told>, metrics: Option<String>) -> io::Result<()>
+/// Reads the rest of a request that began with `line`, and answers it. The connection is to be closed then. `other` is
+/// what it asks for if that is not the base URL, with its type; `None`: there is no such thing here.
+pub async fn answer<S>(
+    stream: &mut S,
+    line: &str,
+    told: Option<Told>,
+    other: Option<(&'static str, String)>,
+) -> io::Result<()>
 where
     S: AsyncBufRead + AsyncWrite + Unpin,
 {
@@ -98,7 +110,7 @@ where
             break;
         }
     }
-    let (status, content_type, body) = respond(line, told.as_ref(), metrics);
+    let (status, content_type, body) = respond(line, told.as_ref(), other);
     let len = body.len();
     let body = if line.starts_with("HEAD ") { String::new() } else { body };
     let text = format!(
@@ -108,18 +120,26 @@ where
     stream.shutdown().await
 }
 
+fn json(value: &impl Serialize) -> serde_json::Result<String> {
+    serde_json::to_string(value).map(|text| text + "\n")
+}
+
 /// Status, type and body.
-fn respond(line: &str, told: Option<&Told>, metrics: Option<String>) -> (&'static str, &'static str, String) {
+fn respond(
+    line: &str,
+    told: Option<&Told>,
+    other: Option<(&'static str, String)>,
+) -> (&'static str, &'static str, String) {
     let error = |status, why: &str| (status, JSON, format!("{{\"error\":\"{why}\"}}\n"));
     let method = line.split_ascii_whitespace().next().unwrap_or_default();
-    let known = path_of(line) == PATH || metrics.is_some();
-    match (method, metrics, told) {
+    let known = path_of(line) == PATH || other.is_some();
+    match (method, other, told) {
         _ if !is_http(line) => error("400 Bad Request", "no request of HTTP/1"),
         _ if !known => error("404 Not Found", "there is only /v1/base"),
-        ("GET" | "HEAD", Some(metrics), _) => ("200 OK", metrics::CONTENT_TYPE, metrics),
+        ("GET" | "HEAD", Some((content_type, body)), _) => ("200 OK", content_type, body),
         ("GET" | "HEAD", None, None) => error("404 Not Found", "the mount has no cdn_probe"),
-        ("GET" | "HEAD", None, Some(told)) => match serde_json::to_string(told) {
-            Ok(text) => ("200 OK", JSON, format!("{text}\n")),
+        ("GET" | "HEAD", None, Some(told)) => match json(told) {
+            Ok(text) => ("200 OK", JSON, text),
             Err(_) => error("500 Internal Server Error", "no answer"),
         },
         _ => error("405 Method Not Allowed", "only GET"),
@@ -135,8 +155,9 @@ mod tests {
 
     use super::*;
 
-    fn told() -> Told {
-        Told { cdn_up: true, base_url: "https://cdn.example.org/a".to_owned(), since: 7 }
+    fn known() -> Outage {
+        let base_url = "https://cdn.example.org/a".to_owned();
+        Outage { cdn_up: true, base_url, since: 7, looks: 3, failed: 1, last_failure: Some("late".to_owned()) }
     }
 
     async fn ask(socket: &Path, request: &'static str) -> String {
@@ -157,10 +178,15 @@ mod tests {
         let path = std::env::temp_dir().join(format!("originfs-base-{}.sock", std::process::id()));
         let socket = Socket::bind(&path).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o666);
-        let server = tokio::spawn(serve(socket, told));
+        let server = tokio::spawn(serve(socket, known));
         let good = ask(&path, "GET /v1/base HTTP/1.1\r\nhost: x\r\n\r\n").await;
         assert!(good.starts_with("HTTP/1.1 200 OK\r\n"), "{good}");
         assert!(good.ends_with("\r\n\r\n{\"cdn_up\":true,\"base_url\":\"https://cdn.example.org/a\",\"since\":7}\n"));
+        let all = ask(&path, "GET /v1/cdn/status HTTP/1.1\r\n\r\n").await;
+        assert!(
+            all.contains("content-type: application/json") && all.contains("\"looks\":3,\"failed\":1,\"last_f"),
+            "{all}"
+        );
         assert!(ask(&path, "HEAD /v1/base HTTP/1.0\r\n\r\n").await.ends_with("\r\n\r\n"));
         assert!(ask(&path, "GET /v1/metrics HTTP/1.1\r\n\r\n").await.starts_with("HTTP/1.1 404"), "not for everybody");
         assert!(ask(&path, "GET /v1/status HTTP/1.1\r\n\r\n").await.starts_with("HTTP/1.1 404"));

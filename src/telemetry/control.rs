@@ -154,8 +154,11 @@ async fn converse(mut stream: UnixStream, desk: &impl Desk) -> io::Result<()> {
                 None => return Ok(()),
             },
             Err(_) if base::is_http(&line) => {
-                let metrics =
-                    if base::is_for_metrics(&line) { Some(metrics::text(&desk.status().await)) } else { None };
+                let metrics = if base::is_for_metrics(&line) {
+                    Some((metrics::CONTENT_TYPE, metrics::text(&desk.status().await)))
+                } else {
+                    None
+                };
                 return base::answer(&mut reader, &line, desk.base(), metrics).await;
             }
             Err(err) => Response::Error(format!("unknown request: {err}")),

@@ -17,11 +17,19 @@ use crate::harness::{Bucket, fresh_dir, run};
 enum Fault {
     Nothing,
     Stale,
+    /// Under the URL of the version alone.
+    StaleVersion,
     NoHeaders,
+    /// Without the policy for what acts in browsers.
+    NoPolicy,
+    /// Pages of other hosts may not use fonts.
+    NoCors,
     OtherType,
     Cookie,
     ShowsPrivate,
     Lists,
+    /// A page for whatever is not there.
+    Answers,
     TakesWrites,
     Refuses,
 }
@@ -55,7 +63,7 @@ impl Edge {
 /// One request, then the end: whoever asks again connects again.
 fn serve(client: &TcpStream, origin: &str, fault: Fault, writes: &impl Fn(&str)) {
     let mut from = BufReader::new(client.try_clone().unwrap());
-    let (mut line, mut len) = (String::new(), 0);
+    let (mut line, mut len, mut page) = (String::new(), 0, false);
     from.read_line(&mut line).unwrap_or_default();
     let mut words = line.split(' ');
     let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
@@ -67,10 +75,14 @@ fn serve(client: &TcpStream, origin: &str, fault: Fault, writes: &impl Fn(&str))
         if let Some(text) = header.to_ascii_lowercase().strip_prefix("content-length:") {
             len = text.trim().parse().unwrap_or(0);
         }
+        page |= header.to_ascii_lowercase().starts_with("origin:");
     }
     let mut body = vec![0; len];
     from.read_exact(&mut body).unwrap_or_default();
-    let (status, headers, body) = answer(method, target, origin, fault, writes);
+    let (status, mut headers, body) = answer(method, target, origin, fault, writes);
+    if page && fault != Fault::NoCors {
+        headers.push_str("access-control-allow-origin: *\r\n");
+    }
     let head =
         format!("HTTP/1.1 {status} Said\r\n{headers}content-length: {}\r\nconnection: close\r\n\r\n", body.len());
     { client }.write_all(&[head.as_bytes(), &body].concat()).unwrap_or_default();
@@ -85,7 +97,8 @@ fn answer(method: &str, target: &str, origin: &str, fault: Fault, writes: &impl 
         }
         return none(405);
     }
-    if target.ends_with('/') || target.contains('?') {
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    if path.ends_with('/') || query.contains("list") {
         let listing = b"<?xml version=\"1.0\"?><ListBucketResult></ListBucketResult>".to_vec();
         return if fault == Fault::Lists { (200, String::new(), listing) } else { none(404) };
     }
@@ -95,8 +108,10 @@ fn answer(method: &str, target: &str, origin: &str, fault: Fault, writes: &impl 
     if fault == Fault::Refuses {
         return none(403);
     }
-    let (status, mut headers, mut body) = fetch(&format!("{origin}{target}"));
+    let (mut status, mut headers, mut body) = fetch(&format!("{origin}{path}"));
     match fault {
+        Fault::Answers if status == 404 => (status, body) = (200, b"welcome".to_vec()),
+        Fault::StaleVersion if query.starts_with("v=") => body = b"what was there before".to_vec(),
         Fault::Stale => body = b"what was there before".to_vec(),
         Fault::OtherType => headers = headers.replace("content-type: image/png", "content-type: text/html"),
         Fault::Cookie => headers.push_str("set-cookie: session=1\r\n"),
@@ -104,6 +119,9 @@ fn answer(method: &str, target: &str, origin: &str, fault: Fault, writes: &impl 
     }
     if fault != Fault::NoHeaders {
         headers.push_str("x-content-type-options: nosniff\r\n");
+    }
+    if path.ends_with(".svg") && fault != Fault::NoPolicy {
+        headers.push_str("content-security-policy: default-src 'none'; sandbox\r\n");
     }
     (status, headers, body)
 }
@@ -135,7 +153,9 @@ fn doctor_finds_what_a_cdn_does_wrong() {
         noting.lock().unwrap().push(key.to_owned());
     });
     let mount = bucket.lock().unwrap().mount_with(&format!("cdn_url={}/{{path}}", edge.address));
-    mount.write("a.png", "picture");
+    for name in ["a.png", "b.png", "c.png", "d.png", "y.woff2", "z.svg"] {
+        mount.write(name, name);
+    }
     mount.write(".env", "secret");
     let root = fresh_dir();
     fs::create_dir_all(root.join("proc/self")).unwrap();
@@ -151,16 +171,21 @@ fn doctor_finds_what_a_cdn_does_wrong() {
     };
     for (fault, check, verdict, part) in [
         (Fault::Nothing, "cdn-reach", "ok", "answers"),
-        (Fault::Nothing, "cdn-stale", "ok", "1 files"),
-        (Fault::Nothing, "cdn-headers", "ok", "1 files"),
+        (Fault::Nothing, "cdn-stale", "ok", "3 files"),
+        (Fault::Nothing, "cdn-headers", "ok", "3 files"),
         (Fault::Nothing, "cdn-private", "ok", "2 files"),
+        (Fault::Nothing, "cdn-absent", "ok", ""),
         (Fault::Nothing, "cdn-listing", "ok", ""),
         (Fault::Nothing, "cdn-write", "ok", ""),
         (Fault::Stale, "cdn-stale", "failure", "a.png"),
+        (Fault::StaleVersion, "cdn-stale", "failure", "a.png?v="),
         (Fault::NoHeaders, "cdn-headers", "warning", "nosniff"),
+        (Fault::NoPolicy, "cdn-headers", "warning", "z.svg: no Content-Security-Policy"),
+        (Fault::NoCors, "cdn-headers", "warning", "may not use the font"),
         (Fault::OtherType, "cdn-headers", "warning", "image/png"),
         (Fault::Cookie, "cdn-headers", "warning", "a cookie"),
         (Fault::ShowsPrivate, "cdn-private", "failure", "/.env"),
+        (Fault::Answers, "cdn-absent", "failure", "there is no such file"),
         (Fault::Lists, "cdn-listing", "failure", "lists the bucket"),
         (Fault::TakesWrites, "cdn-write", "failure", "everybody may write"),
         (Fault::Refuses, "cdn-reach", "failure", "answers 403"),
@@ -175,5 +200,5 @@ fn doctor_finds_what_a_cdn_does_wrong() {
     for key in written.iter() {
         assert!(key.starts_with(".originfs/") && bucket.see(key).is_none(), "{key} is left");
     }
-    assert_eq!(bucket.keys(), [".env", "a.png"]);
+    assert_eq!(bucket.keys(), [".env", "a.png", "b.png", "c.png", "d.png", "y.woff2", "z.svg"]);
 }

@@ -8,3 +8,17 @@ pub mod telling;
 
 /// For the pages of a site: images, styles and scripts that the CDN does not give are asked of the site, once each.
 pub const SCRIPT: &str = include_str!("../../../share/js/originfs-onerror.js");
+
+#[cfg(test)]
+mod tests {
+    use super::SCRIPT;
+
+    /// Every page loads it before all else; docs/CDN.md says what its lines do.
+    #[test]
+    fn the_script_is_smaller_than_a_kilobyte_and_needs_no_exception_from_a_policy() {
+        assert!(SCRIPT.len() < 1024, "{} bytes", SCRIPT.len());
+        for unsafe_part in ["eval(", "Function(", "innerHTML", "style=", "onerror="] {
+            assert!(!SCRIPT.contains(unsafe_part), "{unsafe_part}");
+        }
+    }
+}

@@ -162,13 +162,14 @@ impl Policy {
         }
     }
 
-    /// Gives the headers of an object that is there what they lack. What somebody else set stays, unless `all`.
+    /// Gives the headers of an object that is there what they lack. What somebody else set stays, unless `all`. What a
+    /// mount gives this name without any rule, public or private, is ours: so a change of that is followed.
     pub fn align(&self, headers: &mut Headers, key: &Key, size: u64, head: &[u8], all: bool) -> Aligned {
         let wanted = self.wanted(key, size, Some(head), false);
         let before = headers.clone();
         let mut kept = false;
-        let mut set = |slot: &mut Option<String>, value: Option<String>, vague: bool| {
-            if value.is_some() && (slot.is_none() || vague || all) {
+        let mut set = |slot: &mut Option<String>, value: Option<String>, ours: bool| {
+            if ours || value.is_some() && (slot.is_none() || all) {
                 *slot = value;
             } else if value.is_some() && *slot != value {
                 kept = true;
@@ -183,8 +184,10 @@ impl Policy {
         set(&mut headers.content_type, Some(wanted.content_type), vague);
         set(&mut headers.content_encoding, wanted.encoding, false);
         set(&mut headers.content_language, wanted.language, false);
-        set(&mut headers.cache_control, wanted.cache_control, false);
-        set(&mut headers.content_disposition, wanted.disposition, false);
+        let ours = self.is_built_in(&headers.cache_control, key);
+        set(&mut headers.cache_control, wanted.cache_control, ours);
+        let ours = self.0.is_some() && headers.content_disposition.as_deref() == Some(&*attachment(key));
+        set(&mut headers.content_disposition, wanted.disposition, ours);
         set(&mut headers.expires, wanted.expires, false);
         for (name, value) in wanted.user {
             // Tags are ours alone, and follow the name.
@@ -194,6 +197,13 @@ impl Policy {
             headers.user.extend(slot.map(|value| (name, value)));
         }
         Aligned { changed: *headers != before, kept }
+    }
+
+    /// Whether a mount gives that to the name where no rule says another, be it public or private.
+    fn is_built_in(&self, value: &Option<String>, key: &Key) -> bool {
+        let (Some(wishes), Some(value)) = (&self.0, value) else { return false };
+        let hashed = rule::is_hashed(wishes.path(key));
+        [true, false].iter().any(|public| *value == cache_control(*public, hashed))
     }
 
     /// Whether no rule depends on whether the object is larger than `size`.
@@ -208,7 +218,7 @@ impl Policy {
         let content_type = content_type::with_charset(by_name, head.unwrap_or(b"\xff")).into_owned();
         let mut wanted = Wanted { content_type, encoding: encoding.map(str::to_owned), ..Wanted::default() };
         let Some(wishes) = &self.0 else { return wanted };
-        let path = key.as_str().strip_prefix(wishes.prefix.as_str()).unwrap_or(key.as_str());
+        let path = wishes.path(key);
         let public = wishes.is_public(key);
         let facts = Facts { path, content_type: by_name, size, hashed: rule::is_hashed(path), public };
         wanted.cache_control = Some(cache_control(public, facts.hashed));
@@ -226,6 +236,11 @@ impl Policy {
 }
 
 impl Wishes {
+    /// From the mount point.
+    fn path<'k>(&self, key: &'k Key) -> &'k str {
+        key.as_str().strip_prefix(self.prefix.as_str()).unwrap_or(key.as_str())
+    }
+
     fn is_public(&self, key: &Key) -> bool {
         self.exposure == Exposure::Public && !self.withheld.covers(key)
     }

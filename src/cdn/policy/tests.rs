@@ -214,6 +214,33 @@ fn what_lacks_headers_gets_them() {
 }
 
 #[test]
+fn a_mount_that_becomes_private_or_public_is_followed_by_what_is_there() {
+    let public = Policy::new(wishes());
+    let private = Policy::new(Wishes { exposure: Exposure::Private, ..wishes() });
+    for path in ["a.jpg", "app.3f2a9c1b.js", "a.svg"] {
+        for (before, after) in [(&public, &private), (&private, &public)] {
+            let ((mut headers, key), expect) = (dressed(before, path, b"x"), dressed(after, path, b"x").0);
+            assert_eq!(
+                after.align(&mut headers, &key, 1, b"x", false),
+                Aligned { changed: true, kept: false },
+                "{path}"
+            );
+            assert_eq!(headers, expect, "{path}");
+        }
+    }
+    // Bundlers write that, too: of a name that is none of ours it is theirs.
+    let (mut headers, key) = dressed(&public, "index-BsUdYqYE.js", b"x");
+    headers.cache_control = Some("public, max-age=31536000, immutable".to_owned());
+    assert_eq!(private.align(&mut headers, &key, 1, b"x", false), Aligned { changed: false, kept: true });
+    let shown = Policy::new(Wishes { inline_svg: true, ..wishes() });
+    let picture = b"<svg xmlns='http://www.w3.org/2000/svg'/>";
+    let (mut headers, key) = dressed(&public, "a.svg", picture);
+    assert!(headers.content_disposition.is_some());
+    shown.align(&mut headers, &key, picture.len() as u64, picture, false);
+    assert_eq!(headers.content_disposition, None);
+}
+
+#[test]
 fn a_rule_about_size_is_settled_beyond_it() {
     let policy = rules("[[rule]]\nmin_size = '1MiB'\ncache_control = 'no-store'\n");
     assert_eq!([1, 1 << 20].map(|size| policy.is_settled(size)), [false, true]);

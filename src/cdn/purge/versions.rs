@@ -75,6 +75,10 @@ impl Seen {
         }
     }
 
+    pub fn has(&self, key: &str) -> bool {
+        self.0.contains(key)
+    }
+
     pub fn of(&self, key: &str) -> Versions {
         self.0.peek(key).cloned().unwrap_or_default()
     }

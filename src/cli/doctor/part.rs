@@ -105,8 +105,14 @@ fn ask_edge(target: &Target) -> Result<Vec<Finding>, Failure> {
 struct Network;
 
 impl Visitor for Network {
-    async fn look(&self, method: &'static str, url: &str, body: &'static str) -> Result<Look, String> {
-        let (status, headers, body) = visit(method, url, body).await?;
+    async fn look(
+        &self,
+        method: &'static str,
+        url: &str,
+        body: &'static str,
+        page: Option<&str>,
+    ) -> Result<Look, String> {
+        let (status, headers, body) = visit(method, url, body, page).await?;
         Ok(Look { status, headers, body })
     }
 }

@@ -17,12 +17,15 @@ fn fine() -> Tried {
         content_type: Some("image/png".into()),
         cache_control: Some("public, max-age=300".into()),
         seen: Some(Ok(look("new", &FINE))),
+        versioned: Some(("https://cdn.example/a.png?v=1".into(), Ok(look("new", &FINE)))),
+        ..Sample::default()
     };
     Tried {
         base: "https://cdn.example/".into(),
         family: Family::Cdn,
         samples: vec![sample],
         private: vec![("https://cdn.example/.originfs/x".into(), Ok(false))],
+        absent: Some(("https://cdn.example/none".into(), Ok(404))),
         listing: Some(Ok(false)),
         written: Some(Ok(false)),
         purged: true,
@@ -32,6 +35,17 @@ fn fine() -> Tried {
 fn with(seen: Result<Look, String>) -> Tried {
     let mut tried = fine();
     tried.samples[0].seen = Some(seen);
+    tried
+}
+
+/// With a file of that class, that comes with `headers`, also to a page.
+fn of(class: Class, headers: &[(&str, &str)]) -> Tried {
+    let mut tried = with(Ok(look("new", &FINE)));
+    let (seen, page) = (look("new", &[&FINE, headers].concat()), "https://www.example".to_owned());
+    tried.samples[0].class = class;
+    tried.samples[0].page = (class == Class::Font).then(|| (page, Ok(seen.clone())));
+    tried.samples[0].versioned = None;
+    tried.samples[0].seen = Some(Ok(seen));
     tried
 }
 
@@ -64,6 +78,43 @@ fn each_misbehaviour_is_one_finding() {
     check(&Tried { private: vec![(url(), Ok(true))], ..fine() }, "cdn-private", Verdict::Failure, "everybody may read");
     check(&Tried { listing: Some(Ok(true)), ..fine() }, "cdn-listing", Verdict::Failure, "lists the bucket");
     check(&Tried { written: Some(Ok(true)), ..fine() }, "cdn-write", Verdict::Failure, "everybody may write");
+}
+
+#[test]
+fn what_acts_and_what_pages_use_needs_headers_of_its_own() {
+    let policy = |text| of(Class::Active, &[("content-security-policy", text)]);
+    for text in ["default-src 'none'; style-src 'unsafe-inline'; sandbox", "SANDBOX allow-forms", "script-src 'none'"] {
+        check(&policy(text), "", Verdict::Ok, "");
+    }
+    for text in ["", "default-src 'self'", "sandbox allow-scripts", "default-src 'none'; script-src 'unsafe-inline'"] {
+        check(&policy(text), "cdn-headers", Verdict::Warning, "Content-Security-Policy");
+    }
+    check(&of(Class::Image, &[]), "", Verdict::Ok, "");
+    let allowed = |text| of(Class::Font, &[("access-control-allow-origin", text)]);
+    check(&allowed("*"), "", Verdict::Ok, "");
+    check(&allowed("https://www.example"), "", Verdict::Ok, "");
+    check(&allowed("https://other.example"), "cdn-headers", Verdict::Warning, "may not use the font");
+    check(&of(Class::Font, &[]), "cdn-headers", Verdict::Warning, "may not use the font");
+    let classes = ["a/b.SVG", "x.html", "x.woff2", "x.eot", "x.png", "x.pdf", "x"].map(Class::of);
+    let [active, font, image, other] = Class::ALL;
+    assert_eq!(classes, [active, active, font, font, image, other, other]);
+}
+
+#[test]
+fn a_version_is_asked_for_and_so_is_what_is_not_there() {
+    let versioned = |seen| {
+        let mut tried = fine();
+        tried.samples[0].versioned = Some(("https://cdn.example/a.png?v=1".into(), Ok(seen)));
+        tried
+    };
+    check(&versioned(look("old", &FINE)), "cdn-stale", Verdict::Failure, "a.png?v=1 shows something else");
+    let refused = Look { status: 403, ..Look::default() };
+    check(&versioned(refused), "cdn-reach", Verdict::Failure, "a.png?v=1 answers 403");
+    let absent = |got| Tried { absent: Some(("https://cdn.example/none".into(), got)), ..fine() };
+    check(&absent(Ok(403)), "", Verdict::Ok, "");
+    check(&absent(Ok(200)), "cdn-absent", Verdict::Failure, "none answers 200");
+    check(&absent(Ok(302)), "cdn-absent", Verdict::Warning, "none answers 302");
+    check(&absent(Err("late".into())), "cdn-absent", Verdict::Skipped, "late");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
-use super::world::visit_from;
+use super::world::visit;
 use crate::{
     cdn::{
         purge::{
@@ -98,7 +98,7 @@ impl Edges {
 }
 
 async fn ask(url: String, origin: Option<String>, etag: Option<&str>) -> Compared {
-    let answer = visit_from("HEAD", &url, origin.as_deref(), "").await;
+    let answer = visit("HEAD", &url, "", origin.as_deref()).await;
     let (status, headers, _) = match answer {
         Ok(answer) => answer,
         Err(why) => return Compared { url, origin, error: Some(why), ..Compared::default() },

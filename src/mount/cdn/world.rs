@@ -37,17 +37,13 @@ use crate::{
 /// Status, headers and body of an answer.
 pub type Visited = (u16, BTreeMap<String, String>, Vec<u8>);
 
-/// Asks for a URL as anybody may, within a deadline; names of headers are in small letters. An error is one line.
-pub async fn visit(method: &'static str, url: &str, body: &'static str) -> Result<Visited, String> {
-    visit_from(method, url, None, body).await
-}
-
-/// The same from a page of an origin, as a browser says it.
-pub(super) async fn visit_from(
+/// Asks for a URL as anybody may, within a deadline; names of headers are in small letters. `origin`: of the page that wants
+/// it, if one does, as a browser says it. An error is one line.
+pub async fn visit(
     method: &'static str,
     url: &str,
-    origin: Option<&str>,
     body: &'static str,
+    origin: Option<&str>,
 ) -> Result<Visited, String> {
     let world = World::<S3Store>::new(Vec::new(), Arc::default());
     let visit = async {

@@ -285,7 +285,7 @@ pub(super) fn if_none_match(require: &Require) -> Option<String> {
 }
 
 /// The SDK sends a CRC instead, which some servers do not take for this request.
-fn add_content_md5(request: &mut HttpRequest) {
+pub(super) fn add_content_md5(request: &mut HttpRequest) {
     if let Some(md5) = request.body().bytes().map(wire::content_md5) {
         set_header(request, "content-md5", &md5);
     }

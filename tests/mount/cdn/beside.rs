@@ -8,7 +8,7 @@ use nix::{
 };
 
 use super::{Site, edge::Broken};
-use crate::harness::{eventually, fresh_dir, run, start, store};
+use crate::harness::{Kind, eventually, fresh_dir, run, start, store};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_originfs");
 
@@ -85,6 +85,26 @@ fn new_headers_are_purged() {
     assert!(calls.iter().any(|call| call.starts_with("files")), "{calls:?}");
     headers(&[]);
     assert_eq!(site.edge.calls(), [""; 0], "nothing changed");
+}
+
+/// What the public may not see any more an edge must not show, either.
+#[test]
+fn another_acl_is_purged() {
+    let Some(site) = Site::cloudflare() else { return };
+    if site.bucket.server.kind != Kind::Dev {
+        return println!("skipped: only the development server keeps every ACL");
+    }
+    let (dir, cache) = (fresh_dir(), fresh_dir());
+    site.bucket.put_with("a.jpg", b"1", |put| {
+        put.content_type("image/jpeg").cache_control("max-age=7").acl("public-read".into())
+    });
+    let command = site.command(&["headers", "apply", "-o", "private=*.jpg"], &dir, &cache);
+    let (code, said) = run(command.iter().map(String::as_str));
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("got the ACL: a.jpg: private\n"), "{said}");
+    assert_eq!(site.bucket.see("a.jpg").unwrap().cache_control.as_deref(), Some("max-age=7"), "no copy");
+    let calls = site.edge.calls();
+    assert!(calls.iter().any(|call| call.starts_with("files")), "{calls:?}");
 }
 
 /// Killed while the vendor is away: the mount on the same cache directory finds what is to be purged.

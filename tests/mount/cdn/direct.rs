@@ -14,7 +14,7 @@ use super::{
     Site,
     edge::{Asked, TOKEN, fetch, read},
 };
-use crate::harness::{Bucket, Kind, eventually, fresh_dir, run};
+use crate::harness::{Bucket, Kind, eventually, fresh_dir, run, words_of};
 
 #[test]
 fn a_signed_url_lets_anybody_read_and_a_plain_one_does_not() {
@@ -37,6 +37,93 @@ fn a_signed_url_lets_anybody_read_and_a_plain_one_does_not() {
             assert_eq!(fetch(&plain).unwrap().status, 403);
         }
     }
+}
+
+/// Their headers are right already, or somebody else's, so nothing is copied for them.
+#[test]
+fn what_is_there_is_opened_and_closed_to_the_public() {
+    let Some(bucket) = Bucket::alone() else { return };
+    let mount = bucket.mount();
+    for name in ["a.jpg", "b.jpg", ".env", "private.csv"] {
+        mount.write(name, name);
+    }
+    bucket.put_with("theirs.bin", b"theirs", |put| {
+        put.content_type("application/octet-stream").cache_control("max-age=7")
+    });
+    let seen = || {
+        let status = |name| fetch(&format!("{}/{name}", bucket.url())).unwrap().status;
+        ["a.jpg", "b.jpg", ".env", "private.csv", "theirs.bin"].map(status)
+    };
+    let apply = |words: &[&str], options: &str| {
+        let words = [&["headers", "apply"], words].concat();
+        let (code, said) = run(words_of(&bucket, &words, &fresh_dir(), options).iter().map(String::as_str));
+        assert_eq!(code, 0, "{said}");
+        said
+    };
+    bucket.server.admin("DELETE", "log", "");
+    let open = "acl=public-read,private=*.csv";
+    assert!(apply(&["--dry-run"], open).contains("3 would get the ACL, 1 keep others"));
+    assert_eq!(seen(), [403; 5]);
+    let said = apply(&[], open);
+    assert!(said.contains("got the ACL: b.jpg: public-read\n") && said.contains("3 got the ACL"), "{said}");
+    assert_eq!(seen(), [200, 200, 403, 403, 200]);
+    assert!(!apply(&[], open).contains("ACL"), "a second run finds nothing to do");
+    // `private.csv` got other headers, of which the copy carried the ACL that it has.
+    assert_eq!(bucket.server.count("CopyObject"), 1);
+    // All ours are copied, because of their headers; what keeps those of somebody else is closed all the same.
+    let said = apply(&[], "exposure=private");
+    assert!(said.contains("got the ACL: theirs.bin: private\n") && said.contains("3 got the ACL"), "{said}");
+    assert_eq!(seen(), [403; 5]);
+    assert_eq!(bucket.see("theirs.bin").unwrap().cache_control.as_deref(), Some("max-age=7"));
+    assert_eq!(bucket.see("a.jpg").unwrap().cache_control.as_deref(), Some("private, no-cache"));
+}
+
+#[test]
+fn urls_are_told_to_people_and_to_programs() {
+    let Some(bucket) = Bucket::fresh() else { return };
+    let base = "https://cdn.example.org";
+    let mount = bucket.mount_with(&format!("cdn_url={base}/{{path}},site_url=https://www.example.org/images"));
+    for name in ["a b.png", ".env"] {
+        mount.write(name, "12345");
+    }
+    let url = |words: &[&str], name: &str| {
+        let path = mount.path(name);
+        run([env!("CARGO_BIN_EXE_originfs"), "url"].iter().chain(words).copied().chain([path.to_str().unwrap()]))
+    };
+    let plain = (0, format!("{base}/a%20b.png\n"));
+    assert_eq!((url(&[], "a b.png"), url(&["--plain"], "a b.png")), (plain.clone(), plain));
+    for other in [&["--versioned"][..], &["--site"], &["--origin"], &["--signed", "5m"]] {
+        let (code, said) = url(&[&["--plain"], other].concat(), "a b.png");
+        assert!(code != 0 && said.contains("cannot be used with"), "{said}");
+    }
+    let all = |words: &[&str], name: &str| {
+        let (code, said) = url(&[&["--json"], words].concat(), name);
+        assert_eq!(code, 0, "{said}");
+        let all: Value = serde_json::from_str(&said).unwrap_or_else(|err| panic!("{err}: {said}"));
+        assert_eq!(all.as_array().unwrap().len(), 1, "{all}");
+        all[0].clone()
+    };
+    let told = all(&[], "a b.png");
+    let path = mount.path("a b.png");
+    for (field, expect) in [
+        ("path", "a b.png".to_owned()),
+        ("key", bucket.key("a b.png")),
+        ("cdn", format!("{base}/a%20b.png")),
+        ("site", "https://www.example.org/images/a%20b.png".to_owned()),
+        ("content_type", "image/png".to_owned()),
+    ] {
+        let seen = told[field].as_str().unwrap();
+        assert!(seen == expect || field == "path" && path.ends_with(seen), "{field}: {told}");
+    }
+    let (_, versioned) = url(&["--versioned"], "a b.png");
+    assert_eq!(versioned.trim(), format!("{base}/a%20b.png?v={}", told["version"].as_str().unwrap()));
+    assert_eq!((&told["public"], &told["size"]), (&true.into(), &5.into()));
+    assert!(told["etag"].as_str().is_some_and(|etag| !etag.is_empty()), "{told}");
+    assert!(told["origin"].as_str().unwrap().starts_with(&bucket.server.endpoint), "{told}");
+    // What is private has no URL but one with a signature.
+    let told = all(&["--signed", "5m"], ".env");
+    assert_eq!((&told["public"], &told["cdn"], &told["site"]), (&false.into(), &Value::Null, &Value::Null));
+    assert!(told["signed"].as_str().unwrap().contains("X-Amz-Signature="), "{told}");
 }
 
 /// The script that OPERATIONS.md gives, as cron runs it.

@@ -296,7 +296,8 @@ fn each_format_comes_from_the_file_of_a_mount() {
         ("apache", "<LocationMatch \"^/images/\">"),
         ("s3-cors", "\"https://www.example.org\""),
     ] {
-        let (code, said) = emit(&file, format, &["--origin", "http://127.0.0.1:8080"]);
+        let own = ["--origin", "http://127.0.0.1:8080"];
+        let (code, said) = emit(&file, format, if matches!(format, "nginx" | "varnish") { &own } else { &[] });
         assert!(code == 0 && said.contains(part), "{format}: {said}");
     }
     let (code, said) = emit(&file, "nginx", &[]);
@@ -309,4 +310,20 @@ fn each_format_comes_from_the_file_of_a_mount() {
     let (code, said) = emit(&private, "cloudflare-json", &[]);
     assert!(code == 0 && said.contains("\"cache\": false") && !said.contains("\"cache\": true"), "{said}");
     assert_eq!(emit(&private, "cloudfront", &[]).0, 1);
+}
+
+#[test]
+fn an_option_that_means_nothing_to_a_format_is_refused() {
+    let file = site("https://api.example", "");
+    for (format, option, value, useful) in [
+        ("apache", "--origin", "http://a", "nginx, varnish"),
+        ("varnish", "--listen", "80", "nginx"),
+        ("cloudfront", "--purger", "10.0.0.1", "nginx, varnish"),
+        ("nginx", "--plan", "pro", "cloudflare-json, terraform"),
+        ("varnish", "--name", "a", "cloudflare-json, terraform, cloudfront"),
+    ] {
+        let (code, said) = emit(&file, format, &[option, value]);
+        let expect = format!("{option} means nothing to --format {format}: it is for {useful}");
+        assert!(code == 1 && said.contains(&expect), "{said}");
+    }
 }

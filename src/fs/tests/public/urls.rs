@@ -57,7 +57,8 @@ async fn extended_attributes_tell_the_urls() {
     let urls = host.fs.urls("d/a b.png").await.unwrap();
     assert_eq!(urls.site.as_deref(), Some("https://www.example.org/images/d/a%20b.png"));
     assert_eq!((urls.public, urls.version, urls.size), (true, token, 1));
-    assert!(!host.fs.urls("d/.htaccess").await.unwrap().public);
+    let private = host.fs.urls("d/.htaccess").await.unwrap();
+    assert_eq!((private.public, private.cdn, private.site), (false, None, None));
     assert!(matches!(host.fs.urls("none").await, Err(Error::NotFound)));
 }
 
