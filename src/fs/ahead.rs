@@ -182,6 +182,10 @@ impl<S: Store> Fs<S> {
     }
 
     fn go_ahead(self: &Arc<Self>, dir: &Key, name: &Name, age: Duration, now: Instant) {
+        // Who removes them wants to know nothing of them.
+        if self.removals.go_on(dir, now) {
+            return;
+        }
         let listed = |view: &Arc<Listing>| matches!(view.names.get(name), Some(Some(_)));
         let Some(view) = self.views.get(dir).filter(listed) else { return };
         for name in self.ahead.wanted(dir, &view, name, now) {

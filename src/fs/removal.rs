@@ -53,7 +53,7 @@ impl Removals {
     }
 
     /// Whether the next name that is looked up below `dir` will most likely be removed.
-    fn go_on(&self, dir: &Key, now: Instant) -> bool {
+    pub(super) fn go_on(&self, dir: &Key, now: Instant) -> bool {
         lock(&self.0).peek(dir).is_some_and(|(count, last)| *count >= RUN && serves(*last, now, PAUSE))
     }
 }
