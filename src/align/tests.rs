@@ -36,7 +36,7 @@ struct Book {
 
 impl Acls for Book {
     fn wanted(&self, key: &Key) -> Option<String> {
-        let withheld = key.as_str().ends_with(".txt").then_some(PRIVATE);
+        let withheld = key.as_str().ends_with("/empty.txt").then_some(PRIVATE);
         self.wanted.map(|acl| withheld.unwrap_or(acl).to_owned())
     }
 
@@ -49,13 +49,11 @@ impl Acls for Book {
     }
 
     async fn set_acl(&self, key: &Key, acl: &str) -> Result<()> {
-        match self.refused.lock().unwrap().take() {
-            Some(err) => Err(err),
-            None => {
-                self.open.lock().unwrap().insert(key.as_str().to_owned(), acl.to_owned());
-                Ok(())
-            }
+        if let Some(err) = self.refused.lock().unwrap().take() {
+            return Err(err);
         }
+        self.open.lock().unwrap().insert(key.as_str().to_owned(), acl.to_owned());
+        Ok(())
     }
 }
 

@@ -90,7 +90,7 @@ struct WishArgs {
     /// Directories that fstab or /etc/originfs has, or files of mounts (config=FILE); all that is configured without
     #[arg(value_name = "DIR|FILE")]
     mounts: Vec<PathBuf>,
-    /// Cloudflare, Terraform, CloudFront: what the rules are called, so that others of the same zone are told from them
+    /// Cloudflare, Terraform, cloudfront: what the rules are called, so that others of the same zone are told from them
     /// [default: the first host]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,

@@ -51,11 +51,11 @@ pub trait Acls: Send + Sync + 'static {
     /// The canned ACL that an object is to have; `None`: whatever it has is none of our business.
     fn wanted(&self, key: &Key) -> Option<String>;
 
-    /// Whom the ACL of an object lets read (GetObjectAcl). Fails with [`crate::error::Error::Unsupported`] where the
+    /// Whom the ACL of an object lets read (`GetObjectAcl`). Fails with [`crate::error::Error::Unsupported`] where the
     /// server has no ACLs.
     fn readers(&self, key: &Key) -> impl Future<Output = Result<Readers>> + Send;
 
-    /// Gives an object a canned ACL (PutObjectAcl); nothing else of it changes. Fails as [`Acls::readers`] does.
+    /// Gives an object a canned ACL (`PutObjectAcl`); nothing else of it changes. Fails as [`Acls::readers`] does.
     fn set_acl(&self, key: &Key, acl: &str) -> impl Future<Output = Result<()>> + Send;
 }
 

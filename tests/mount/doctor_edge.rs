@@ -120,7 +120,7 @@ fn answer(method: &str, target: &str, origin: &str, fault: Fault, writes: &impl 
     if fault != Fault::NoHeaders {
         headers.push_str("x-content-type-options: nosniff\r\n");
     }
-    if path.ends_with(".svg") && fault != Fault::NoPolicy {
+    if path.ends_with("/z.svg") && fault != Fault::NoPolicy {
         headers.push_str("content-security-policy: default-src 'none'; sandbox\r\n");
     }
     (status, headers, body)

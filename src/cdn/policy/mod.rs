@@ -184,7 +184,7 @@ impl Policy {
         set(&mut headers.content_type, Some(wanted.content_type), vague);
         set(&mut headers.content_encoding, wanted.encoding, false);
         set(&mut headers.content_language, wanted.language, false);
-        let ours = self.is_built_in(&headers.cache_control, key);
+        let ours = self.is_built_in(headers.cache_control.as_deref(), key);
         set(&mut headers.cache_control, wanted.cache_control, ours);
         let ours = self.0.is_some() && headers.content_disposition.as_deref() == Some(&*attachment(key));
         set(&mut headers.content_disposition, wanted.disposition, ours);
@@ -200,10 +200,10 @@ impl Policy {
     }
 
     /// Whether a mount gives that to the name where no rule says another, be it public or private.
-    fn is_built_in(&self, value: &Option<String>, key: &Key) -> bool {
+    fn is_built_in(&self, value: Option<&str>, key: &Key) -> bool {
         let (Some(wishes), Some(value)) = (&self.0, value) else { return false };
         let hashed = rule::is_hashed(wishes.path(key));
-        [true, false].iter().any(|public| *value == cache_control(*public, hashed))
+        [true, false].iter().any(|public| value == cache_control(*public, hashed))
     }
 
     /// Whether no rule depends on whether the object is larger than `size`.
