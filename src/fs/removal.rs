@@ -70,16 +70,13 @@ impl<S: Store> Fs<S> {
         let view = self.views.get(&dir).filter(|view| serves(view.asked, now, age))?;
         let Some(Is::File(listed)) = view.is(name) else { return None };
         let mut tree = self.tree();
-        let id = match tree.child(parent, name) {
-            Some(id) => {
-                let node = tree.get(id)?;
-                let same = node.payload.known.version.as_ref().is_some_and(|known| known.same_content(&listed));
-                (node.kind == Kind::File && same).then_some(id)?
-            }
-            None => {
-                let known = Known::listed(&self.options, &listed, (view.asked, view.wall));
-                tree.attach(parent, name.clone(), key.ino(), known.attr.kind, Payload::new(known))?
-            }
+        let id = if let Some(id) = tree.child(parent, name) {
+            let node = tree.get(id)?;
+            let same = node.payload.known.version.as_ref().is_some_and(|known| known.same_content(&listed));
+            (node.kind == Kind::File && same).then_some(id)?
+        } else {
+            let known = Known::listed(&self.options, &listed, (view.asked, view.wall));
+            tree.attach(parent, name.clone(), key.ino(), known.attr.kind, Payload::new(known))?
         };
         self.found(&mut tree, id)
     }

@@ -12,7 +12,7 @@ use super::{
 use crate::{fs::types::Fh, store::Store};
 
 /// Bytes above which a write is not done on the kernel's thread: it goes to a file, and if the disk is behind, the kernel
-/// has the writer wait for that (balance_dirty_pages, mm/page-writeback.c), while others could be answered.
+/// has the writer wait for that (`balance_dirty_pages`, mm/page-writeback.c), while others could be answered.
 const INLINE_MAX: usize = 64 << 10;
 
 /// Takes `data` in at its offset, or at the end of the file.

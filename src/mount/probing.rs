@@ -55,7 +55,7 @@ pub(super) async fn ask(store: &S3Store, options: &Options) -> (Findings, bool) 
     }
     let (prefix, token) = (options.prefix.as_str(), S3Store::token());
     // Together: a mount waits for both.
-    let (basic, _) = tokio::join!(probe(store, prefix, &token), store.probe_sums(prefix, &token));
+    let (basic, _) = tokio::join!(Box::pin(probe(store, prefix, &token)), Box::pin(store.probe_sums(prefix, &token)));
     let kept = recall(&file(options), clock::wall().sec, basic);
     let findings = kept.unwrap_or(Findings { conditional: basic, ..Findings::default() });
     tell(store, options, findings);

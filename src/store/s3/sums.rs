@@ -95,12 +95,11 @@ impl S3Store {
         }
         let key = |kind: &str| Key::new(&format!("{prefix}{CONTROL}/sum-{token}{kind}"));
         let (key, parts, copied) = (key(""), key("-p"), key("-c"));
-        let works = match self.verifies(&key).await {
-            true => {
-                let (parts, copied) = tokio::join!(self.joins(&parts, None), self.joins(&copied, Some(&key)));
-                parts && copied
-            }
-            false => false,
+        let works = if self.verifies(&key).await {
+            let (parts, copied) = tokio::join!(self.joins(&parts, None), self.joins(&copied, Some(&key)));
+            parts && copied
+        } else {
+            false
         };
         if let Err(err) = self.delete_many(&[key, parts, copied]).await {
             log::debug!("the keys of a probe could not be deleted: {err}");
@@ -126,20 +125,17 @@ impl S3Store {
     async fn joins(&self, key: &Key, source: Option<&Key>) -> bool {
         let Ok(upload) = self.begin_summed(key, &Headers::default(), true).await else { return false };
         let joined = async {
-            let part = match source {
-                Some(source) => {
-                    let object = self.head(source).await.ok()?;
-                    self.part_copy(&upload, 1, source, 0..BODY.len() as u64, &object.version.etag).await.ok()?
+            let part = if let Some(source) = source {
+                let object = self.head(source).await.ok()?;
+                self.part_copy(&upload, 1, source, 0..BODY.len() as u64, &object.version.etag).await.ok()?
+            } else {
+                let part = self.client().upload_part().bucket(&*self.bucket).key(key.as_str());
+                let part = part.upload_id(&upload.id).part_number(1).body(ByteStream::from(BODY));
+                let wrong = part.checksum_crc32(crc32(OTHER)).set_request_payer(self.payer());
+                if !self.refuses(wrong.customize().disable_payload_signing().send()).await {
+                    return None;
                 }
-                None => {
-                    let part = self.client().upload_part().bucket(&*self.bucket).key(key.as_str());
-                    let part = part.upload_id(&upload.id).part_number(1).body(ByteStream::from(BODY));
-                    let wrong = part.checksum_crc32(crc32(OTHER)).set_request_payer(self.payer());
-                    if !self.refuses(wrong.customize().disable_payload_signing().send()).await {
-                        return None;
-                    }
-                    self.part(&upload, 1, BODY).await.ok()?
-                }
+                self.part(&upload, 1, BODY).await.ok()?
             };
             self.complete(&upload, &[part], Require::Anything).await.ok()
         };
