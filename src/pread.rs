@@ -3,6 +3,8 @@
 
 use std::{fs::File, io, os::fd::AsRawFd};
 
+use bytes::Bytes;
+
 /// Whether a read may wait.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Wait {
@@ -32,6 +34,14 @@ pub fn pread(file: &File, at: u64, len: usize, wait: Wait) -> io::Result<Option<
     Ok(Some(bytes))
 }
 
+/// The same of so many bytes that must be there: else it fails with `UnexpectedEof`.
+pub fn pread_exact(file: &File, at: u64, len: usize, wait: Wait) -> io::Result<Option<Bytes>> {
+    match pread(file, at, len, wait)? {
+        Some(bytes) if bytes.len() < len => Err(io::ErrorKind::UnexpectedEof.into()),
+        bytes => Ok(bytes.map(Bytes::from)),
+    }
+}
+
 /// Appends what one call gives, until `bytes` has `len`.
 #[expect(unsafe_code, reason = "std reads at a place only into initialized memory, and never without waiting")]
 fn read_once(file: &File, offset: libc::off_t, bytes: &mut Vec<u8>, len: usize, flags: i32) -> io::Result<usize> {
@@ -50,7 +60,10 @@ fn read_once(file: &File, offset: libc::off_t, bytes: &mut Vec<u8>, len: usize, 
 mod tests {
     use std::io::Write;
 
-    use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
+    use nix::{
+        fcntl::{PosixFadviseAdvice, posix_fadvise},
+        sys::statfs::{TMPFS_MAGIC, fstatfs},
+    };
 
     use super::*;
 
@@ -75,6 +88,8 @@ mod tests {
             assert_eq!(read(3, 0), b"");
         }
         assert!(pread(&file, u64::MAX, 1, Wait::Disk).is_err());
+        assert_eq!(pread_exact(&file, 7, 3, Wait::Disk).unwrap().unwrap(), "789");
+        assert_eq!(pread_exact(&file, 7, 4, Wait::Disk).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
     }
 
     #[test]
@@ -83,8 +98,9 @@ mod tests {
         file.sync_all().unwrap();
         posix_fadvise(&file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED).unwrap();
         // A file system in memory has no other place for it.
-        let cold = pread(&file, 0, 4096, Wait::Never).unwrap();
-        assert!(cold.is_none_or(|bytes| bytes == [7; 4096]));
+        if fstatfs(&file).unwrap().filesystem_type() != TMPFS_MAGIC {
+            assert_eq!(pread(&file, 0, 1 << 20, Wait::Never).unwrap(), None);
+        }
         assert_eq!(pread(&file, 0, 4096, Wait::Disk).unwrap().unwrap(), [7; 4096]);
         assert_eq!(pread(&file, 0, 4096, Wait::Never).unwrap().unwrap(), [7; 4096], "now it is in memory");
     }

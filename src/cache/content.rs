@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, ErrorKind},
+    io,
     ops::Range,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
@@ -26,7 +26,7 @@ use crate::{
         key::Key,
         version::{ETag, Version},
     },
-    pread::{Wait, pread},
+    pread::{Wait, pread_exact},
 };
 
 /// One per identity, shared by all who have it open. Whoever holds one keeps its bytes from being evicted.
@@ -154,15 +154,11 @@ impl Content {
             }
         };
         let len = usize::try_from(range.end - range.start).ok()?;
-        let err = match pread(&file, range.start, len, wait) {
-            Ok(Some(bytes)) if bytes.len() == len => return Some(bytes.into()),
-            Ok(None) => return None,
-            Ok(Some(_)) => ErrorKind::UnexpectedEof.into(),
-            Err(err) => err,
-        };
-        log::warn!("cache: cannot read back {}: {err}", self.source().key);
-        self.give_up();
-        None
+        pread_exact(&file, range.start, len, wait).unwrap_or_else(|err| {
+            log::warn!("cache: cannot read back {}: {err}", self.source().key);
+            self.give_up();
+            None
+        })
     }
 
     /// What a reader of `range` must do, who fetches `blocks` (which contain it) as far as nobody does yet.
@@ -261,7 +257,7 @@ impl Content {
         self.finish(&mut state);
         match &state.storage {
             Storage::Part(file, _) | Storage::Complete(file) => Ok(Arc::clone(file)),
-            Storage::Nothing | Storage::Held(_) => Err(ErrorKind::NotFound.into()),
+            Storage::Nothing | Storage::Held(_) => Err(io::ErrorKind::NotFound.into()),
         }
     }
 

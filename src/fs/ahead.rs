@@ -182,8 +182,8 @@ impl<S: Store> Fs<S> {
     }
 
     fn go_ahead(self: &Arc<Self>, dir: &Key, name: &Name, age: Duration, now: Instant) {
-        // Who removes them wants to know nothing of them.
-        if self.removals.go_on(dir, now) {
+        // Who removes them is told without asking.
+        if self.being_removed(dir, now).is_some() {
             return;
         }
         let listed = |view: &Arc<Listing>| matches!(view.names.get(name), Some(Some(_)));

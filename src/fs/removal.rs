@@ -2,12 +2,13 @@
 //!
 //! `rm -r` reads a directory and unlinks what it found there. Before each unlink the kernel looks the name up, and a lookup
 //! is answered with attributes, which cost a HEAD of an object that goes with the next request. After a few removals in a
-//! row, lookups of names that a listing has are answered with what that tells, as READDIRPLUS does, for no time at all:
-//! whoever wants the attributes has them asked for by the GETATTR that follows, and an open asks by itself.
+//! row, lookups of names are answered with what a listing tells, as READDIRPLUS does, for no time at all: whoever wants the
+//! attributes has them asked for by the GETATTR that follows, and an open asks by itself. Only a listing that may tell
+//! whether a name is there does for that, so where the bucket is asked for each name, it still is.
 
 use std::{
     num::NonZeroUsize,
-    sync::Mutex,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -21,7 +22,11 @@ use super::{
 };
 use crate::{
     clock,
-    freshness::{listing::Is, serves, views::place},
+    freshness::{
+        listing::{Is, Listing},
+        serves,
+        views::place,
+    },
     model::{
         attr::Kind,
         key::{Key, Name},
@@ -53,23 +58,25 @@ impl Removals {
     }
 
     /// Whether the next name that is looked up below `dir` will most likely be removed.
-    pub(super) fn go_on(&self, dir: &Key, now: Instant) -> bool {
+    fn go_on(&self, dir: &Key, now: Instant) -> bool {
         lock(&self.0).peek(dir).is_some_and(|(count, last)| *count >= RUN && serves(*last, now, PAUSE))
     }
 }
 
 impl<S: Store> Fs<S> {
-    /// Answers a lookup of `key`, the key of `name`, that will most likely be followed by its removal: from a listing that is
-    /// young enough for a stat, which nobody here is changing. Counts the lookup.
+    /// The listing of `dir` that tells enough of its names, because they are most likely being removed.
+    pub(super) fn being_removed(&self, dir: &Key, now: Instant) -> Option<Arc<Listing>> {
+        if self.removals.go_on(dir, now) { self.line.young(dir, now) } else { None }
+    }
+
+    /// Answers a lookup of `key`, the key of `name`, that will most likely be followed by its removal, if nobody here is
+    /// changing it. Counts the lookup.
     pub(super) fn going(&self, parent: NodeId, name: &Name, key: &Key) -> Option<Found> {
-        let (age, now) = (self.options.freshness.stat_age(), clock::now());
         let (dir, _) = place(key)?;
-        if !self.removals.go_on(&dir, now) || self.fences.is_up(key) {
-            return None;
-        }
-        let view = self.views.get(&dir).filter(|view| serves(view.asked, now, age))?;
-        let Some(Is::File(listed)) = view.is(name) else { return None };
+        // What is looked at below must not change before it is in the tree.
         let mut tree = self.tree();
+        let view = self.being_removed(&dir, clock::now()).filter(|_| !self.fences.is_up(key))?;
+        let Some(Is::File(listed)) = view.is(name) else { return None };
         let id = if let Some(id) = tree.child(parent, name) {
             let node = tree.get(id)?;
             let same = node.payload.known.version.as_ref().is_some_and(|known| known.same_content(&listed));

@@ -2,8 +2,8 @@
 //! decided here, from what is open already.
 
 /// The smallest file in bytes that the kernel reads from our cache file itself. Below, its page cache is faster: a
-/// passthrough read costs a GETATTR at the next fstat(2), and a registration at each open that finds none (500 KiB,
-/// opened and read again and again: 88 us, and 62 where no file system does more than that). What is smaller is here whole before it is opened.
+/// passthrough read costs a GETATTR at the next fstat(2), and a registration at each open that finds none. What is smaller is
+/// here whole before it is opened.
 pub const THROUGH_MIN: u64 = 1 << 20;
 
 /// The way of one open file.

@@ -57,9 +57,28 @@ async fn who_looks_between_removals_sees_what_is_there() {
 }
 
 #[tokio::test]
-async fn where_each_stat_has_to_ask_each_lookup_asks() {
-    let host = listed(open_mode(Freshness::Strict)).await;
-    assert!(host.bucket.inner().delete_foreign("site/dir/010"));
-    remove(&host, 0..10).await;
-    assert!(matches!(host.unlink("dir/010").await, Err(Error::NotFound)), "another client removed it");
+async fn where_the_bucket_is_asked_for_each_name_it_is_asked_then_too() {
+    for freshness in [Freshness::Strict, second()] {
+        let host = listed(open_mode(freshness)).await;
+        assert!(host.bucket.inner().delete_foreign("site/dir/010"));
+        remove(&host, 0..10).await;
+        assert!(matches!(host.unlink("dir/010").await, Err(Error::NotFound)), "another client removed it");
+    }
+}
+
+/// One after the other, each lookup would wait for a round trip of its own.
+#[tokio::test]
+async fn by_default_the_next_names_are_asked_for_ahead() {
+    let host = listed(open_mode(Freshness::Open { stat_ttl: Duration::from_hours(1) })).await;
+    remove(&host, 0..6).await;
+    let asked_ahead = async {
+        let mut heads = 0;
+        while heads <= 6 + 3 {
+            heads += count(&host.requests(), Op::Head);
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), asked_ahead).await.unwrap();
+    remove(&host, 6..COUNT).await;
+    assert_eq!(host.bucket.inner().keys(), ["site/dir/"]);
 }

@@ -58,18 +58,22 @@ pub async fn visit(
         let status = answer.status().as_u16();
         let headers = answer.headers().iter().map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()));
         let headers = headers.collect();
-        let mut stream = ByteStream::new(answer.into_body());
-        let mut body = Vec::new();
-        while let Some(chunk) = stream.next().await {
-            body.extend_from_slice(&chunk.map_err(|err| chain(&err))?);
-            if body.len() > ANSWER_BYTES {
-                break;
-            }
-        }
-        Ok((status, headers, body))
+        Ok((status, headers, beginning(answer.into_body()).await?))
     };
     let late = |_| Err(format!("no answer within {} s", COMPARE_MAX.as_secs()));
     timeout(COMPARE_MAX, visit).await.unwrap_or_else(late)
+}
+
+/// A body, or of a long one the beginning: [`ANSWER_BYTES`] and what came with them.
+async fn beginning(body: SdkBody) -> Result<Vec<u8>, String> {
+    let (mut stream, mut bytes) = (ByteStream::new(body), Vec::new());
+    while let Some(chunk) = stream.next().await {
+        bytes.extend_from_slice(&chunk.map_err(|err| chain(&err))?);
+        if bytes.len() > ANSWER_BYTES {
+            break;
+        }
+    }
+    Ok(bytes)
 }
 
 /// Files, variables, the network and the bucket, which may come later.
@@ -101,15 +105,7 @@ impl<S: Store> Outside for World<S> {
         let answer = self.connector.call(http).await.map_err(|err| chain(&err))?;
         let status = answer.status().as_u16();
         let retry_after = wait(|name| answer.headers().get(name), status, clock::wall().sec);
-        let mut stream = ByteStream::new(answer.into_body());
-        let mut body = Vec::new();
-        while let Some(chunk) = stream.next().await {
-            body.extend_from_slice(&chunk.map_err(|err| chain(&err))?);
-            if body.len() > ANSWER_BYTES {
-                break;
-            }
-        }
-        let body = String::from_utf8_lossy(&body).into_owned();
+        let body = String::from_utf8_lossy(&beginning(answer.into_body()).await?).into_owned();
         Ok(Response { status, retry_after, body })
     }
 
